@@ -224,7 +224,7 @@ def test_download_ends_with_the_client(server: DevServer, gadget: Gadget, releas
 
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:80", "127.0.0.1.evil.example", ""])
 def test_foreign_host_makes_no_device(server: DevServer, caller: Caller, host: str) -> None:
-    """A foreign name that resolves to this machine gives no access to the device API, as at the real gateway."""
+    """A foreign name that resolves to this machine doesn't lead to the device API, as at the gateway; no log."""
     body, headers = auth_request(new_key(), {"mac": "1"})
     answer = caller.call("POST", server.url + AUTH, body, {**headers, "Host": host})
     assert (404, [], []) == (answer.status, server.devices(), server.requests)

@@ -43,7 +43,7 @@ from mender_client.errors import ArtifactError
 
 BOUNDS = Bounds(seconds=60.0, memory_bytes=48 << 20)
 """A case takes a few milliseconds; on a busy machine it may be delayed by a second. Memory may contain an xz
-dictionary that a mutation enlarged, and some."""
+dictionary that a mutation enlarged, and a little more."""
 LARGE_BYTES = 50_000
 """Above this size an Artifact isn't read in tiny pieces: a few of these would take longer than all others together."""
 LIMITS = Limits(payload_bytes=4 << 20, window_bytes=16 << 20)

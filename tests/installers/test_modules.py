@@ -320,7 +320,7 @@ FILES = [("one", b"1" * 300000), ("empty", b""), ("three", b"333")]
 
 @pytest.mark.parametrize("sizes", ["No", "Yes"])
 def test_streams(bench: Bench, sizes: str) -> None:
-    """A module gets the files in the order of the payload by FIFOs, with their sizes if wanted; then an empty line."""
+    """A module gets the files in the order of the payload by FIFOs, with their sizes if wanted; then an empty read."""
     bench.module(STREAMING)
     bench.variables["SIZES"] = sizes
     bench.download(files=FILES)

@@ -15,7 +15,7 @@ from pathlib import Path
 from support.device import compiled
 
 SIZE = 1 << 20
-"""Bytes of a partition."""
+"""The size of a partition in bytes."""
 
 PRINT = """#!/bin/sh
 grep "^$1=" "{env}" || exit 1
@@ -28,7 +28,7 @@ while IFS='{separator}' read -r name value; do
     echo "$name=$value" >>"{env}"
 done
 """
-"""Reads lines as ``fw_setenv`` does; an old one wants a space, and is silent about a line without one."""
+"""Reads lines as ``fw_setenv`` does; an old version needs a space, and silently ignores a line without one."""
 
 TOOLS = {
     "uboot": ("fw_printenv", "fw_setenv", "="),
@@ -38,7 +38,7 @@ TOOLS = {
 
 
 class Board:
-    """A device with partitions 2 and 11, of which 2 runs."""
+    """A device with partitions 2 and 11, of which 2 is running."""
 
     def __init__(self, root: Path, tools: str = "uboot") -> None:
         self.root, self.said = root, ""
@@ -72,7 +72,7 @@ class Board:
         (self.root / "etc/mender/mender.conf").write_text(json.dumps(settings))
 
     def run_from(self, partition: int) -> None:
-        """Boot a partition, in the words of the kernel."""
+        """Boot a partition, as the kernel shows it."""
         block = self.root / "sys/devices/block" / f"mmcblk0p{partition}"
         block.mkdir(parents=True, exist_ok=True)
         numbers = self.root / "sys/dev/block"
@@ -97,7 +97,7 @@ class Board:
         return dict(line.split("=", 1) for line in self.env.read_text().splitlines())
 
     def partition(self, number: int) -> bytes:
-        """What is on a partition."""
+        """The content of a partition."""
         return (self.root / f"dev/mmcblk0p{number}").read_bytes()
 
     def start(self, state: str) -> subprocess.Popen[str]:
@@ -124,7 +124,7 @@ class Board:
         return [self.run(state)[0] for state in states]
 
     def download(self, *files: bytes, announced: int | None = None) -> int:
-        """Feed a payload as the contract wants it; the exit code."""
+        """Feed a payload as the contract requires; return the exit code."""
         streams = self.tree / "streams"
         streams.mkdir()
         os.mkfifo(self.tree / "stream-next", 0o600)
@@ -147,7 +147,7 @@ class Board:
         return process.returncode
 
     def refused(self, *files: bytes, announced: int | None = None) -> str:
-        """Why a download was refused; no boot variable has changed."""
+        """The reason why a download was refused; no boot variable has changed."""
         before, self.said = self.variables, ""
         assert 1 == self.download(*(files or (b"new",)), announced=announced)
         assert before == self.variables
@@ -157,7 +157,7 @@ class Board:
 
 
 def feed(process: subprocess.Popen[str], fifo: Path, content: bytes) -> bool:
-    """Write to a FIFO when the module opens it; False if it ends before."""
+    """Write to a FIFO when the module opens it; False if the module ends before."""
     while True:
         try:
             descriptor = os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)

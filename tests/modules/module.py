@@ -1,4 +1,4 @@
-"""A shipped update module as a real process: its tree, its states, and the power that fails at a change of the disk."""
+"""A shipped update module as a real process: its tree, its states, and power failures at changes to the disk."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ echo "$((count + 1))" >"{place}/count"
 read -r at <"{place}/cut-at"
 [ "$count" -ne "$at" ] || kill -9 0
 """
-"""What stands before each of them: `kill -9 0` is the power cut, for the whole process group."""
+"""The code that is put before each of them: `kill -9 0` is the power failure, for the whole process group."""
 
 
 @dataclass(slots=True)
 class Module:
-    """A module in the hands of a client that keeps the contract.
+    """A module and a client that keeps the contract.
 
     Attributes:
         name: its file in ``support/modules/v3``.
-        place: an empty directory of its own.
-        shell: what runs it.
-        said: what it wrote to standard error, in all calls.
+        place: an empty directory for the module.
+        shell: the shell that runs it.
+        said: its standard error of all calls.
     """
 
     name: str
@@ -57,7 +57,7 @@ class Module:
         return self.place / "tree"
 
     def begin(self, payload: dict[str, str | bytes | Path]) -> None:
-        """A new update; what was left of the last one goes."""
+        """A new update; the files of the previous one are removed."""
         shutil.rmtree(self.tree, ignore_errors=True)
         for name in ("files", "header", "tmp"):
             (self.tree / name).mkdir(parents=True)
@@ -75,13 +75,13 @@ class Module:
         return done.stdout
 
     def run(self, *states: str) -> list[int]:
-        """The exit codes of calls, one after the other; what isn't a query prints nothing to standard output."""
+        """The exit codes of consecutive calls; except for queries, they print nothing to standard output."""
         done = [self._call(state) for state in states]
         assert [""] * len(done) == [one.stdout for one in done]
         return [one.returncode for one in done]
 
     def fail(self, state: str = "ArtifactInstall") -> str:
-        """Run a state that must fail, then go the way of a failed update; return why."""
+        """Run a state that must fail, then the states of a failed update; return the reason."""
         before = len(self.said)
         assert [1] == self.run(state), self.said
         said = self.said[before:]
@@ -103,24 +103,24 @@ class Module:
         return done
 
     def command(self, name: str, body: str) -> None:
-        """Put a command into the module's PATH, before any other of its name."""
+        """Put a command into the module's PATH, before any other of the same name."""
         file = self.place / "bin" / name
         file.write_text(f"#!{self.shell.interpreter}\n{body}\n")
         file.chmod(0o755)
 
     def cut_power_at(self, change: int) -> None:
-        """Let the power fail at the `change`-th change of the disk (from 0) from now on."""
+        """Let the power fail at the `change`-th change to the disk (from 0) from now on."""
         (self.place / "count").write_text("0\n")
         (self.place / "cut-at").write_text(f"{change}\n")
         for name in CHANGES:
             program = shutil.which(name, path=self.shell.path)
             counted = COUNTED.format(interpreter=self.shell.interpreter, place=self.place)
-            # a real sync would only wait: this power cut leaves the page cache alone
+            # a real sync would only take time: this power failure doesn't affect the page cache
             (self.place / "bin" / name).write_text(counted + ("" if name == "sync" else f'exec {program} "$@"\n'))
             (self.place / "bin" / name).chmod(0o755)
 
     def restore_power(self) -> bool:
-        """Let the power be; True if it had failed."""
+        """Let the power fail no more; True if it has failed."""
         count = int((self.place / "count").read_text())
         for name in CHANGES:
             (self.place / "bin" / name).unlink()

@@ -1,4 +1,4 @@
-"""The commands of the module rootfs-image that a sub-updater calls: partitions are A and B, and nothing is stored."""
+"""The commands of the module rootfs-image for sub-updaters: partitions are named A and B, and nothing is stored."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NEW = b"new system".ljust(70_000, b"!")
 
 
 class Caller:
-    """A sub-updater, on a board or with the boot loader's variables in a file."""
+    """A sub-updater, on a board or with the boot variables in a file."""
 
     def __init__(self, board: Board) -> None:
         self.board, self.said = board, ""
@@ -47,12 +47,12 @@ class Caller:
 
 @pytest.fixture
 def caller(tmp_path: Path) -> Caller:
-    """A sub-updater on a board of which A runs, without a mender.conf that names partitions."""
+    """A sub-updater on a board that runs A, without a mender.conf that names partitions."""
     return Caller(Board(tmp_path / "a board"))
 
 
 def test_the_way_of_an_update(caller: Caller) -> None:
-    """The image goes to the partition that doesn't run, which boots on trial, then for good."""
+    """The image is written to the passive partition, which is booted on trial, then permanently."""
     assert (0, "A\n") == caller.run("running")
     assert (0, "") == caller.run("write", "B", image=NEW), caller.said
     assert NEW == caller.board.partition(11)[: len(NEW)]
@@ -66,7 +66,7 @@ def test_the_way_of_an_update(caller: Caller) -> None:
 
 
 def test_the_way_back(caller: Caller) -> None:
-    """A rollback selects the old partition once; where it boots anyway, nothing is written."""
+    """A rollback selects the old partition once; if it is booted anyway, nothing is written."""
     caller.run("switch", "B")
     assert (0, "") == caller.run("rollback", "A")
     variables = caller.board.variables
@@ -78,7 +78,7 @@ def test_the_way_back(caller: Caller) -> None:
 
 
 def test_variables_in_a_file(caller: Caller) -> None:
-    """With BOOT_TOOL=file the variables are lines of a file, and the partitions are called A and B in it."""
+    """With BOOT_TOOL=file the variables are lines of a file, in which the partitions are named A and B."""
     caller.use_file()
     assert (0, "A\n") == caller.run("running")
     assert (0, "") == caller.run("write", "B", image=NEW), caller.said
@@ -97,7 +97,7 @@ def test_variables_in_a_file(caller: Caller) -> None:
 
 
 def test_single_variables(caller: Caller) -> None:
-    """A variable is read and set by its name; one that isn't set is empty."""
+    """A variable is read and set by its name; a variable that isn't set is empty."""
     assert (0, "2\n") == caller.run("get", "mender_boot_part")
     assert (0, "\n") == caller.run("get", "bootcount")
     assert (0, "") == caller.run("set", "bootcount=4")
@@ -114,7 +114,7 @@ def test_single_variables(caller: Caller) -> None:
     ],
 )
 def test_what_is_not_written(caller: Caller, words: tuple[str, ...], image: bytes, why: str) -> None:
-    """The running partition isn't written to, and no partition beyond its end."""
+    """The running partition isn't written to, and no partition is written beyond its end."""
     assert (1, "") == caller.run(*words, image=image)
     assert why in caller.said
     assert (b"x" * SIZE, SIZE) == (caller.board.partition(2), len(caller.board.partition(11)))
@@ -130,14 +130,14 @@ def test_what_is_not_written(caller: Caller, words: tuple[str, ...], image: byte
     ],
 )
 def test_unusable_tools(caller: Caller, variables: dict[str, str], why: str) -> None:
-    """Without the tools that were asked for, nothing is done."""
+    """Without the required tools nothing is done."""
     caller.environment |= variables
     assert (1, "") == caller.run("running")
     assert why in caller.said
 
 
 def test_tools_that_were_asked_for(caller: Caller, tmp_path: Path) -> None:
-    """Below MENDER_ROOT, the tools of the machine are taken only if they are asked for."""
+    """Below MENDER_ROOT, the tools of the machine are used only on request."""
     (caller.board.root / "usr/bin").rename(tmp_path / "bin")
     caller.environment["PATH"] = f"{tmp_path}/bin:{caller.environment['PATH']}"
     assert (1, "") == caller.run("running")
@@ -147,7 +147,7 @@ def test_tools_that_were_asked_for(caller: Caller, tmp_path: Path) -> None:
 
 
 def test_volume_of_ubi(caller: Caller) -> None:
-    """A volume of UBI needs the size of the image first, which a sub-updater doesn't know."""
+    """A UBI volume needs the size of the image first, which a sub-updater doesn't know."""
     (caller.board.root / "sys/class/ubi/mmcblk0p11").mkdir(parents=True)
     assert (1, "") == caller.run("write", "B", image=NEW)
     assert "a volume of UBI needs the size of the image first" in caller.said

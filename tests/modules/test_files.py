@@ -1,4 +1,4 @@
-"""The modules single-file and directory: all of the old or all of the new, whatever fails."""
+"""The modules single-file and directory: either all of the old version or all of the new one, whatever fails."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class Case:
     """An update by a module.
 
     Attributes:
-        module: the module in its place.
-        target: what it replaces.
+        module: the installed module.
+        target: the path that it replaces.
         payload: the update.
     """
 
@@ -36,7 +36,7 @@ class Case:
 
     @property
     def content(self) -> Content | None:
-        """What is at the target: the files and their content; None without a target."""
+        """The files at the target with their content; None without a target."""
         if not self.target.exists():
             return None
         if self.target.is_file():
@@ -47,7 +47,7 @@ class Case:
 
     @property
     def strangers(self) -> list[str]:
-        """What is beside the target and shouldn't be there."""
+        """The unexpected files next to the target."""
         return [file.name for file in self.target.parent.iterdir() if file.name not in (self.target.name, "neighbour")]
 
 
@@ -81,7 +81,7 @@ def directory(place: Path, shell: Shell, parent: str = "my app") -> Case:
 
 @pytest.fixture(params=[single_file, directory])
 def case(request: pytest.FixtureRequest, tmp_path: Path, shell: Shell) -> Case:
-    """Each module with something to replace."""
+    """Each module with a target."""
     make: Callable[[Path, Shell], Case] = request.param
     case = make(tmp_path, shell)
     case.module.begin(case.payload)
@@ -89,7 +89,7 @@ def case(request: pytest.FixtureRequest, tmp_path: Path, shell: Shell) -> Case:
 
 
 def put_old(case: Case) -> Content:
-    """Let something be installed already; return what."""
+    """Install something first; return its content."""
     if case.module.name == "single-file":
         case.target.write_text("old")
     else:
@@ -102,12 +102,12 @@ def put_old(case: Case) -> Content:
 
 
 def new_of(case: Case) -> Content:
-    """What is there after the update."""
+    """The content after the update."""
     return {"": "new"} if case.module.name == "single-file" else {"index": "new", "sub/.hidden": "new"}
 
 
 def test_answers(case: Case) -> None:
-    """They install without a reboot, and can go back; what they don't know succeeds without a word."""
+    """They need no reboot and support rollback; a state that they don't implement succeeds silently."""
     assert ["No\n", "Yes\n"] == [case.module.ask(query) for query in ("NeedsArtifactReboot", "SupportsRollback")]
     assert "" == case.module.ask("ProvidePayloadFileSizes")
     assert [0, 0] == case.module.run("SomethingNew", "ArtifactVerifyReboot")
@@ -115,7 +115,7 @@ def test_answers(case: Case) -> None:
 
 @pytest.mark.parametrize("is_there", [True, False])
 def test_install(case: Case, is_there: bool) -> None:
-    """What the Artifact has replaces what was there; nothing is left beside it."""
+    """The content of the Artifact has replaced the target; nothing else is left next to it."""
     if is_there:
         put_old(case)
     assert [0] * 4 == case.module.run(*FORTH), case.module.said
@@ -124,7 +124,7 @@ def test_install(case: Case, is_there: bool) -> None:
 
 @pytest.mark.parametrize("is_there", [True, False])
 def test_rollback(case: Case, is_there: bool) -> None:
-    """A rollback restores what was there, also if that was nothing, and may run twice."""
+    """A rollback restores the previous content, even if there was none, and can be repeated."""
     old = put_old(case) if is_there else None
     assert [0] * 2 == case.module.run("Download", "ArtifactInstall"), case.module.said
     assert [0] * 4 == case.module.run("ArtifactRollback", *BACK), case.module.said
@@ -132,7 +132,7 @@ def test_rollback(case: Case, is_there: bool) -> None:
 
 
 def test_rollback_without_install(case: Case) -> None:
-    """A rollback of what was never installed changes nothing."""
+    """A rollback of an update that was never installed changes nothing."""
     old = put_old(case)
     assert [0] * 4 == case.module.run("Download", *BACK), case.module.said
     assert (old, []) == (case.content, case.strangers)
@@ -140,7 +140,7 @@ def test_rollback_without_install(case: Case) -> None:
 
 @pytest.mark.parametrize("is_there", [True, False])
 def test_power_cut_while_installing(case: Case, is_there: bool, changes: range) -> None:
-    """Wherever the power fails in the installation, the rollback leads to what was there."""
+    """Wherever the power fails during the installation, the rollback restores the previous content."""
     old = put_old(case) if is_there else None
     for change in changes:
         case.module.begin(case.payload)
@@ -156,7 +156,7 @@ def test_power_cut_while_installing(case: Case, is_there: bool, changes: range) 
 
 
 def test_power_cut_while_rolling_back(case: Case, changes: range) -> None:
-    """Wherever the power fails in the rollback, the next one completes it."""
+    """Wherever the power fails during the rollback, the next one completes it."""
     old = put_old(case)
     for change in changes:
         case.module.begin(case.payload)
@@ -172,7 +172,7 @@ def test_power_cut_while_rolling_back(case: Case, changes: range) -> None:
 
 
 def test_power_cut_while_cleaning_up(case: Case, changes: range) -> None:
-    """Wherever the power fails in the clean-up, the new stays and the next clean-up completes it."""
+    """Wherever the power fails during the clean-up, the new content stays and the next clean-up completes it."""
     for change in changes:
         case.module.begin(case.payload)
         case.module.run("ArtifactInstall", "ArtifactCommit")
@@ -186,7 +186,7 @@ def test_power_cut_while_cleaning_up(case: Case, changes: range) -> None:
 
 
 def test_install_again_after_a_power_cut(case: Case, changes: range) -> None:
-    """An update whose installation is begun again, without a rollback, ends in the new, and can still go back."""
+    """An installation that is repeated without a rollback ends with the new content, and can still be rolled back."""
     old = put_old(case)
     for change in changes:
         case.module.begin(case.payload)
@@ -202,7 +202,7 @@ def test_install_again_after_a_power_cut(case: Case, changes: range) -> None:
 
 
 def test_a_link_stays(case: Case, tmp_path: Path) -> None:
-    """Where the target is a symbolic link, what it leads to is replaced and restored."""
+    """If the target is a symbolic link, its destination is replaced and restored."""
     old = put_old(case)
     real = tmp_path / "real" / case.target.name
     real.parent.mkdir()
@@ -216,7 +216,7 @@ def test_a_link_stays(case: Case, tmp_path: Path) -> None:
 
 
 def test_file_permissions(tmp_path: Path, shell: Shell) -> None:
-    """The file gets the permissions of the Artifact, and a rollback gives the old ones back."""
+    """The file gets the permissions in the Artifact, and a rollback restores the old ones."""
     case = single_file(tmp_path, shell)
     put_old(case)
     case.target.chmod(0o604)
@@ -240,7 +240,7 @@ def test_file_permissions(tmp_path: Path, shell: Shell) -> None:
     ],
 )
 def test_faulty_file(tmp_path: Path, shell: Shell, name: str, value: str, why: str) -> None:
-    """A payload that makes no sense fails before anything changes, and so does one with a file missing."""
+    """An invalid payload fails before anything changes, and so does one with a missing file."""
     case = single_file(tmp_path, shell)
     old = put_old(case)
     case.module.begin({**case.payload, name: value})
@@ -259,7 +259,7 @@ def test_faulty_file(tmp_path: Path, shell: Shell, name: str, value: str, why: s
     ],
 )
 def test_faulty_directory(tmp_path: Path, shell: Shell, name: str, value: str, why: str) -> None:
-    """A payload that makes no sense fails before anything changes, and so does one with a file missing."""
+    """An invalid payload fails before anything changes, and so does one with a missing file."""
     case = directory(tmp_path, shell)
     old = put_old(case)
     case.module.begin({**case.payload, name: value})
@@ -282,12 +282,12 @@ def test_file_in_the_place_of_a_directory(tmp_path: Path, shell: Shell) -> None:
 
 @pytest.mark.parametrize("name", ["single-file", "directory"])
 def test_the_stock_module_takes_the_same_payload(tmp_path: Path, name: str) -> None:
-    """Mender's own module of this name, where it is installed, does the same with the same payload."""
+    """Mender's own module of this name, if it is installed, has the same effect with the same payload."""
     stock = Path("/usr/share/mender/modules/v3", name)
     if not stock.is_file():
         pytest.skip(f"Mender's {name} isn't installed")
     make = {"single-file": single_file, "directory": directory}[name]
-    case = make(tmp_path, Shell("/bin/sh", "/usr/bin:/bin"), "app")  # it can't do with a space
+    case = make(tmp_path, Shell("/bin/sh", "/usr/bin:/bin"), "app")  # Mender's module doesn't support a space
     put_old(case)
     case.module.begin(case.payload)
     for state in FORTH:

@@ -15,7 +15,7 @@ FORTH = ("Download", "ArtifactInstall", "ArtifactCommit", "Cleanup")
 
 
 class Configured(Module):
-    """A device whose programs note what they were called with."""
+    """A device whose programs record their arguments."""
 
     def __init__(self, place: Path, shell: Shell) -> None:
         super().__init__("mender-configure", place / "module", shell)
@@ -39,7 +39,7 @@ class Configured(Module):
         (self.tree / "header/meta-data").write_text(text)
 
     def said_by_programs(self) -> list[str]:
-        """What the programs have noted since the last time."""
+        """The calls that the programs have recorded since the last time."""
         lines = self.calls.read_text().splitlines() if self.calls.exists() else []
         self.calls.unlink(missing_ok=True)
         return lines
@@ -65,7 +65,7 @@ def test_configuration_is_stored_and_applied(device: Configured) -> None:
 
 
 def test_umask_of_programs(device: Configured, tmp_path: Path) -> None:
-    """What programs write is readable for whom it would be without the module: it alone has secrets to keep."""
+    """Files that the programs write have the usual permissions: only the module has secrets to protect."""
     device.program("10-a", f'echo UTC >"{tmp_path}/timezone"')
     device.wants({"timezone": "UTC"})
     assert [0] * 4 == device.run(*FORTH), device.said
@@ -90,7 +90,7 @@ def test_no_programs(device: Configured) -> None:
 
 
 def test_program_that_needs_a_reboot(device: Configured) -> None:
-    """Exit code 20 of one program asks the client for a reboot."""
+    """Exit code 20 of one program makes the client reboot."""
     device.program("10-a", "exit 20")
     device.program("20-b")
     device.wants({"a": "b"})
@@ -131,7 +131,7 @@ def test_file_that_is_not_executable(device: Configured) -> None:
 
 
 def test_configuration_is_applied_at_boot(device: Configured) -> None:
-    """--apply-only runs the programs with what is stored; without a configuration it does nothing."""
+    """--apply-only runs the programs with the stored configuration; without one it does nothing."""
     device.program("10-a")
     assert [0] == device.run("--apply-only")
     assert [] == device.said_by_programs()
@@ -143,7 +143,7 @@ def test_configuration_is_applied_at_boot(device: Configured) -> None:
 
 
 def test_power_cuts(device: Configured, tmp_path: Path) -> None:
-    """When the power fails at any change of the disk, the rollback ends with the old configuration."""
+    """When the power fails at any change to the disk, the rollback ends with the old configuration."""
     device.wants({"a": "old"})
     device.run(*FORTH)
     change, has_failed = 0, True

@@ -1,4 +1,4 @@
-"""The modules script, deb and docker-compose: what they start, and what they do when that fails."""
+"""The modules script, deb and docker-compose: the programs that they start, and what they do when these fail."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ BACK = ("ArtifactRollback", "ArtifactFailure", "Cleanup")
 
 
 def lines(file: Path) -> list[str]:
-    """The lines of a file; none when it isn't there."""
+    """The lines of a file; none if it doesn't exist."""
     return file.read_text().splitlines() if file.exists() else []
 
 
 @pytest.mark.parametrize("name", ["script", "deb"])
 def test_no_rollback(tmp_path: Path, shell: Shell, name: str) -> None:
-    """What can't be undone says so."""
+    """Modules that can't roll back say so."""
     module = Module(name, tmp_path / "module", shell)
     assert ["No\n", "No\n"] == [module.ask(query) for query in ("NeedsArtifactReboot", "SupportsRollback")]
     assert "" == module.ask("ProvidePayloadFileSizes")
@@ -39,7 +39,7 @@ def test_empty_payload(tmp_path: Path, shell: Shell, name: str) -> None:
 
 
 def test_scripts_run_in_order(tmp_path: Path, shell: Shell) -> None:
-    """Each script runs once, in the order of their names."""
+    """Each script is run once, in the order of the names."""
     module, calls = Module("script", tmp_path / "module", shell), tmp_path / "calls"
     body = f'#!{shell.interpreter}\necho "${{0##*/}} $#" >>"{calls}"\n'
     module.begin(dict.fromkeys(("20-b", "10 a", "Z", "a"), body))
@@ -67,7 +67,7 @@ def test_packages(tmp_path: Path, shell: Shell) -> None:
 
 
 def test_packages_that_fail(tmp_path: Path, shell: Shell) -> None:
-    """When dpkg fails, the update has failed, and what was unpacked is configured."""
+    """If dpkg fails, the update fails, and the packages that were unpacked are configured."""
     module, calls = Module("deb", tmp_path / "module", shell), tmp_path / "calls"
     module.command("dpkg", f'echo "$3" >>"{calls}"\nexit 1')
     module.begin({"a.deb": ""})
@@ -98,7 +98,7 @@ case $1 in
     down) rm -f "$place/running" ;;
 esac
 """
-"""A Docker that notes its calls; what runs is the manifest in the file ``running``, and one that says ``sick`` is."""
+"""A Docker that records its calls; ``running`` is the manifest that runs, and a manifest with ``sick`` is unhealthy."""
 
 
 class Compose(Module):
@@ -110,7 +110,7 @@ class Compose(Module):
         self.command("docker", DOCKER.format(place=place))
 
     def offer(self, manifest: str, **more: str) -> None:
-        """Begin an update to a manifest."""
+        """Start an update to a manifest."""
         file = self.docker / "manifests.tar"
         with tarfile.open(file, "w") as archive:
             info = tarfile.TarInfo("compose.yaml")
@@ -119,19 +119,19 @@ class Compose(Module):
         self.begin({"project_name": "web\n", "manifests.tar": file, **more})
 
     def install(self, manifest: str) -> None:
-        """Update to a manifest, and forget the calls."""
+        """Update to a manifest, and clear the recorded calls."""
         self.offer(manifest)
         assert [0] * 4 == self.run(*FORTH), self.said
         (self.docker / "calls").unlink()
 
     @property
     def calls(self) -> list[str]:
-        """What Docker was asked."""
+        """The calls of Docker."""
         return lines(self.docker / "calls")
 
     @property
     def running(self) -> list[str]:
-        """What runs."""
+        """The manifest that runs."""
         return lines(self.docker / "running")
 
     @property
@@ -148,7 +148,7 @@ def compose(tmp_path: Path, shell: Shell) -> Compose:
 
 
 def test_project_pulled(compose: Compose) -> None:
-    """Without images in the payload they are pulled, before the containers are replaced."""
+    """Images that aren't in the payload are pulled before the containers are replaced."""
     assert ["No\n", "Yes\n"] == [compose.ask(query) for query in ("NeedsArtifactReboot", "SupportsRollback")]
     compose.install("one")
     compose.offer("two")
@@ -168,7 +168,7 @@ def test_project_loaded(compose: Compose) -> None:
     ("flag", "why"), [("fail-load", "cannot load images.tar"), ("fail-pull", "cannot pull the images")]
 )
 def test_no_images(compose: Compose, flag: str, why: str) -> None:
-    """Without its images an update fails while the old containers run, which nobody touches."""
+    """If images are missing, an update fails while the old containers keep running untouched."""
     compose.install("one")
     (compose.docker / flag).touch()
     compose.offer("two", **({"images.tar": "images"} if flag == "fail-load" else {}))
@@ -178,7 +178,7 @@ def test_no_images(compose: Compose, flag: str, why: str) -> None:
 
 
 def test_sick_containers(compose: Compose) -> None:
-    """Containers that don't get healthy are replaced by the old ones."""
+    """Containers that don't become healthy are replaced by the old ones."""
     compose.install("one")
     compose.offer("sick")
     assert "a container does not run, or is not healthy" in compose.fail()
@@ -186,14 +186,14 @@ def test_sick_containers(compose: Compose) -> None:
 
 
 def test_sick_containers_of_a_first_update(compose: Compose) -> None:
-    """If nothing was there before, the containers are taken down, and nothing is left."""
+    """If nothing was installed before, the containers are removed, and nothing is left."""
     compose.offer("sick")
     compose.fail()
     assert ([], {}) == (compose.running, compose.stored)
 
 
 def test_containers_that_fall_ill_before_the_commit(compose: Compose) -> None:
-    """The commit looks once more; if it fails, the old ones come back."""
+    """The commit checks the containers again; if that fails, the old ones are restored."""
     compose.install("one")
     compose.offer("two")
     assert [0] == compose.run("ArtifactInstall")
@@ -204,7 +204,7 @@ def test_containers_that_fall_ill_before_the_commit(compose: Compose) -> None:
 
 @pytest.mark.parametrize("is_there", [True, False])
 def test_power_cut_in_a_project(compose: Compose, is_there: bool, changes: range) -> None:
-    """Wherever the power fails in the installation, the rollback leads to what ran before."""
+    """Wherever the power fails during the installation, the rollback restores the previous project."""
     if is_there:
         compose.install("one")
     old: tuple[list[str], dict[str, str]] = (["one"], {"current": "one"}) if is_there else ([], {})
@@ -221,7 +221,7 @@ def test_power_cut_in_a_project(compose: Compose, is_there: bool, changes: range
 
 
 def test_power_cut_in_the_rollback_of_a_project(compose: Compose, changes: range) -> None:
-    """Wherever the power fails in the rollback, the next one completes it."""
+    """Wherever the power fails during the rollback, the next one completes it."""
     compose.install("one")
     for change in changes:
         compose.offer("two")
@@ -247,7 +247,7 @@ def test_power_cut_in_the_rollback_of_a_project(compose: Compose, changes: range
     ],
 )
 def test_faulty_project(compose: Compose, payload: dict[str, str | bytes | Path], why: str) -> None:
-    """A payload that makes no sense fails before anything changes."""
+    """An invalid payload fails before anything changes."""
     compose.install("one")
     compose.begin(payload)
     assert why in compose.fail()
@@ -255,7 +255,7 @@ def test_faulty_project(compose: Compose, payload: dict[str, str | bytes | Path]
 
 
 def test_manifests_that_compose_refuses(compose: Compose) -> None:
-    """Docker Compose reads the manifests before anything changes."""
+    """Docker Compose parses the manifests before anything changes."""
     compose.install("one")
     compose.offer("")
     assert "cannot use the manifests" in compose.fail()

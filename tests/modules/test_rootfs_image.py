@@ -1,4 +1,4 @@
-"""The module rootfs-image: the image into the other partition, the boot variables, and what it refuses."""
+"""The module rootfs-image: writing to the passive partition, the boot variables, and the cases that it refuses."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def any_board(tmp_path: Path, request: pytest.FixtureRequest) -> Board:
 
 
 def test_answers(board: Board) -> None:
-    """It wants sizes, the client's reboot, and can go back; what it doesn't know succeeds without a word."""
+    """It wants sizes and a reboot, and supports rollback; a state that it doesn't implement succeeds silently."""
     assert (0, "Yes\n") == board.run("ProvidePayloadFileSizes")
     assert (0, "Automatic\n") == board.run("NeedsArtifactReboot")
     assert (0, "Yes\n") == board.run("SupportsRollback")
@@ -39,7 +39,7 @@ def test_answers(board: Board) -> None:
 
 
 def test_commit(any_board: Board) -> None:
-    """The passive partition's number goes to the boot loader, in hex as well, and the commit ends the trial."""
+    """The number of the passive partition is passed to the boot loader, also in hex, and the commit ends the trial."""
     board = any_board
     before = board.variables
     assert 0 == board.download(NEW), board.said
@@ -53,7 +53,7 @@ def test_commit(any_board: Board) -> None:
 
 
 def test_states_may_run_twice(board: Board) -> None:
-    """After a power cut each state may come again."""
+    """After a power cut each state can be repeated."""
     board.download(NEW)
     assert [0, 0] == board.codes("ArtifactInstall", "ArtifactInstall")
     board.run_from(11)
@@ -79,7 +79,7 @@ def test_rollback_from_the_new_system(any_board: Board) -> None:
 
 
 def test_boot_loader_that_went_back(board: Board) -> None:
-    """If the boot loader has given the new system up, the reboot isn't verified, and nothing is committed."""
+    """If the boot loader has fallen back to the old system, the reboot isn't verified, and nothing is committed."""
     board.download(NEW)
     board.run("ArtifactInstall")
     board.env.write_text("mender_boot_part=2\nupgrade_available=0\nbootcount=0\n")
@@ -91,7 +91,7 @@ def test_boot_loader_that_went_back(board: Board) -> None:
 
 
 def test_old_system_on_trial(board: Board) -> None:
-    """What is mounted decides, whatever the boot variables say."""
+    """The mounted partition counts, whatever the boot variables say."""
     board.download(NEW)
     board.run("ArtifactInstall")
     assert [1, 1] == board.codes("ArtifactVerifyReboot", "ArtifactCommit")
@@ -99,14 +99,14 @@ def test_old_system_on_trial(board: Board) -> None:
 
 
 def test_install_without_download(board: Board) -> None:
-    """Without an image that is complete nothing is switched, and the rollback has nothing to do."""
+    """Without a complete image nothing is switched, and the rollback has nothing to do."""
     before = board.variables
     assert [1, 0, 0] == board.codes("ArtifactInstall", "ArtifactRollback", "Cleanup")
     assert before == board.variables
 
 
 def test_download_that_is_begun_again(board: Board) -> None:
-    """A download that doesn't end well leaves nothing to install, also where an earlier one did."""
+    """A download that fails leaves nothing to install, even if an earlier one succeeded."""
     board.download(NEW)
     assert 1 == board.download(b"cut short", announced=100_000)
     assert [1, 0] == board.codes("ArtifactInstall", "ArtifactRollback")
@@ -114,7 +114,7 @@ def test_download_that_is_begun_again(board: Board) -> None:
 
 
 def test_equal_blocks_are_not_written(board: Board) -> None:
-    """Blocks that are on the partition already are counted and left alone."""
+    """Blocks that are on the partition already are counted but not written."""
     board.download(NEW)
     board.begin()
     changed = NEW[:BLOCK] + b"Second" + NEW[BLOCK + 6 :]
@@ -126,7 +126,7 @@ def test_equal_blocks_are_not_written(board: Board) -> None:
 
 
 def test_image_as_large_as_the_partition(board: Board) -> None:
-    """A partition may be filled to its last byte, and no further."""
+    """A partition can be filled up to its last byte, and no further."""
     assert 0 == board.download(os.urandom(SIZE)), board.said
     board.begin()
     before = board.partition(11)
@@ -146,7 +146,7 @@ def test_image_as_large_as_the_partition(board: Board) -> None:
     ],
 )
 def test_faulty_payload(board: Board, files: tuple[bytes, ...], announced: int | None, why: str) -> None:
-    """A payload that isn't one whole image is refused, and nothing can be installed."""
+    """A payload that isn't one complete image is refused, and nothing can be installed."""
     before, board.said = board.variables, ""
     assert 1 == board.download(*files, announced=announced)
     assert why in board.said
@@ -155,7 +155,7 @@ def test_faulty_payload(board: Board, files: tuple[bytes, ...], announced: int |
 
 
 def test_download_without_sizes(board: Board) -> None:
-    """A client that doesn't tell the size gets a clear answer."""
+    """A client that doesn't pass the size gets a clear error."""
     assert (1, "") == board.run("Download")
     assert "the client must ask for ProvidePayloadFileSizes" in board.said
 
@@ -175,7 +175,7 @@ def test_download_without_sizes(board: Board) -> None:
     ],
 )
 def test_faulty_partitions(board: Board, parts: tuple[str, str], why: str) -> None:
-    """Partitions that can't be an A and a B are refused before anything is written."""
+    """Partitions that can't be an A/B pair are refused before anything is written."""
     (board.root / "dev/link2").symlink_to("mmcblk0p2")
     os.link(board.root / "dev/mmcblk0p2", board.root / "dev/hard3")
     for name in ("sda2", "sda"):
@@ -189,7 +189,7 @@ def test_faulty_partitions(board: Board, parts: tuple[str, str], why: str) -> No
 
 
 def test_what_is_in_use(board: Board) -> None:
-    """A partition that is mounted or held, and a disk that has partitions, aren't written to."""
+    """A partition that is mounted or in use, and a disk with partitions, aren't written to."""
     mounts = board.root / "proc/mounts"
     mounts.write_text("proc /proc proc rw 0 0\n/dev/mmcblk0p11 /mnt ext4 rw 0 0\n")
     assert "it is mounted; unmount it" in board.refused()
@@ -206,7 +206,7 @@ def test_what_is_in_use(board: Board) -> None:
 
 
 def test_canary(board: Board) -> None:
-    """Tools that read another environment than the boot loader's are found out by the canary."""
+    """The canary detects tools that read another environment than the boot loader's."""
     board.env.write_text("mender_boot_part=2\nmender_check_saveenv_canary=1\n")
     assert "mender_saveenv_canary isn't set" in board.refused()
     board.env.write_text("mender_boot_part=2\nmender_check_saveenv_canary=1\nmender_saveenv_canary=1\n")
@@ -215,7 +215,7 @@ def test_canary(board: Board) -> None:
 
 @pytest.mark.parametrize("code", [0, 1])
 def test_tool_that_does_not_write(board: Board, code: int) -> None:
-    """Variables that don't read back as written are a failure, whatever the tool's exit code says."""
+    """Variables that don't read back as written are a failure, whatever the tool's exit code is."""
     board.download(NEW)
     board.program("fw_setenv", f"#!/bin/sh\necho no >&2\nexit {code}\n")
     before = board.variables
@@ -226,7 +226,7 @@ def test_tool_that_does_not_write(board: Board, code: int) -> None:
 
 @pytest.mark.skipif(shutil.which("fw_setenv") is None, reason="libubootenv-tool isn't installed")
 def test_tools_of_libubootenv(board: Board) -> None:
-    """The real tools write what U-Boot reads: here in a file in the place of a flash."""
+    """The real tools write what U-Boot reads: here to a file in place of flash memory."""
     variables = b"mender_boot_part=2\0bootlimit=1\0\0".ljust(0x4000 - 4, b"\0")
     environment = board.root / "uboot.env"
     environment.write_bytes(zlib.crc32(variables).to_bytes(4, "little") + variables)
@@ -250,7 +250,7 @@ def test_no_tools(board: Board) -> None:
 
 
 def test_tools_of_both_boot_loaders(board: Board) -> None:
-    """If both kinds are installed, the one that knows mender_boot_part is the boot loader's."""
+    """If both kinds of tools are installed, those that know mender_boot_part are the boot loader's."""
     board.add_tools("grub")
     board.program("grub-mender-grubenv-print", "#!/bin/sh\nexit 1\n")
     board.download(NEW)
@@ -260,7 +260,7 @@ def test_tools_of_both_boot_loaders(board: Board) -> None:
 
 @pytest.mark.parametrize("name", ["PARTUUID=5-b", "UUID=5-b", "PARTLABEL=5-b", "LABEL=5-b", "/dev/mmcblk0p11"])
 def test_root_of_the_command_line(board: Board, name: str) -> None:
-    """Below an overlay the kernel's command line says which partition runs."""
+    """Below an overlay the kernel's command line determines the running partition."""
     board.mounts("21 1 0:23 / / rw - overlay overlay rw")
     (board.root / "proc/cmdline").write_text(f"console=ttyS0 root={name} rootwait\n")
     if "=" in name:
@@ -272,7 +272,7 @@ def test_root_of_the_command_line(board: Board, name: str) -> None:
 
 
 def test_source_of_the_mount(board: Board) -> None:
-    """A file system without a device number of its own is known by the mount's source."""
+    """A file system without a device number is identified by the source of its mount."""
     board.mounts("21 1 0:30 / / rw - btrfs /dev/mmcblk0p11 rw")
     assert 0 == board.download(NEW), board.said
     assert NEW == board.partition(2)[: len(NEW)]
@@ -289,7 +289,7 @@ def test_device_mapper(board: Board) -> None:
 
 
 def test_variables_in_a_file(board: Board) -> None:
-    """With BOOT_TOOL=file in the client's environment, a file takes the place of the boot loader's tools."""
+    """With BOOT_TOOL=file in the client's environment, a file replaces the boot loader's tools."""
     board.env.write_text("mender_boot_part=A\nrunning=A\n")
     board.environment |= {"BOOT_TOOL": "file", "BOOT_ENV_FILE": str(board.env)}
     assert 0 == board.download(NEW), board.said
@@ -301,7 +301,7 @@ def test_variables_in_a_file(board: Board) -> None:
 
 
 def test_boot_variable_as_last_resort(board: Board) -> None:
-    """When the kernel doesn't tell, the boot variable does."""
+    """If the kernel gives no information, the boot variable determines the running partition."""
     board.mounts()
     board.download(NEW)
     assert NEW == board.partition(11)[: len(NEW)]
@@ -309,7 +309,7 @@ def test_boot_variable_as_last_resort(board: Board) -> None:
 
 
 def test_configuration_of_the_new_system(board: Board) -> None:
-    """A new system without a configuration of its partitions is recognised all the same."""
+    """A new system without a configuration of its partitions is recognised nevertheless."""
     board.download(NEW)
     board.run("ArtifactInstall")
     board.run_from(11)
@@ -318,7 +318,7 @@ def test_configuration_of_the_new_system(board: Board) -> None:
 
 
 def test_where_the_configuration_is(board: Board, tmp_path: Path) -> None:
-    """The client says where its directories are; the main configuration wins over that of the data directory."""
+    """The client passes its directories; the main configuration takes precedence over that in the data directory."""
     conf, data = tmp_path / "conf", tmp_path / "data"
     for directory in (conf, data):
         directory.mkdir()
@@ -333,7 +333,7 @@ def test_where_the_configuration_is(board: Board, tmp_path: Path) -> None:
 
 
 def test_files_as_partitions_by_configuration(board: Board) -> None:
-    """Files that the configuration names may be the partitions, without MENDER_ROOT; those in /dev are leftovers."""
+    """Files in the configuration can be the partitions, without MENDER_ROOT; files in /dev are remains of mistakes."""
     del board.environment["MENDER_ROOT"]
     board.environment["PATH"] = f"{board.root}/usr/bin:{board.environment['PATH']}"
     board.environment["MENDER_CONF_DIR"] = str(board.root / "etc/mender")
@@ -345,7 +345,7 @@ def test_files_as_partitions_by_configuration(board: Board) -> None:
 
 
 def test_ubi(board: Board) -> None:
-    """A volume of UBI is written by its tool, read back, and known under its name."""
+    """A UBI volume is written by its tool, read back, and identified by its name."""
     image = os.urandom(3 * BLOCK + 7)
     for number, label in enumerate(("rootfsa", "rootfsb")):
         volume = board.root / f"sys/class/ubi/ubi0_{number}"
@@ -377,7 +377,7 @@ def test_ubi(board: Board) -> None:
 
 
 def test_volume_that_reads_back_otherwise(board: Board) -> None:
-    """What doesn't read back as it was written isn't installed."""
+    """An image that doesn't read back as written isn't installed."""
     volume = board.root / "sys/class/ubi/mmcblk0p11"
     volume.mkdir(parents=True)
     (volume / "data_bytes").write_text(f"{SIZE}\n")
@@ -391,7 +391,7 @@ def test_volume_that_reads_back_otherwise(board: Board) -> None:
 
 
 def test_wrong_usage(board: Board) -> None:
-    """Without its arguments it says what they are."""
+    """Without its arguments the module prints its usage."""
     done = subprocess.run([sys.executable, MODULES / "rootfs-image"], capture_output=True, text=True, check=False)
     assert 64 == done.returncode
     assert done.stderr.startswith("rootfs-image: usage: rootfs-image STATE DIRECTORY | running | write A|B | ")

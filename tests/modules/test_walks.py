@@ -1,4 +1,4 @@
-"""Modules walked by the harness of the pytest plugin: new or old after each failure and each power cut."""
+"""Modules tested by the harness of the pytest plugin: old or new after each failure and each power cut."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ STOCK = Path("/usr/share/mender/modules/v3")
     [pytest.param(MODULES, id="shipped"), pytest.param(STOCK, id="stock", marks=pytest.mark.nightly)],
 )
 def test_single_file(directory: Path, tmp_path: Path) -> None:
-    """The file is the new or the old one, and nothing is left beside it."""
+    """The file is the old or the new one, and nothing is left next to it."""
     if not (directory / "single-file").exists():
         pytest.skip("the package mender-client isn't installed")
     target = tmp_path / "target/file"
@@ -40,7 +40,7 @@ def test_single_file(directory: Path, tmp_path: Path) -> None:
 
 @pytest.mark.nightly
 def test_rootfs_image(tmp_path: Path) -> None:
-    """The new or the old partition runs, also after one more boot; an update that isn't committed boots once."""
+    """The old or the new partition runs, also after another boot; an uncommitted update is booted once."""
     board = Board(tmp_path / "board")
     before = board.env.read_text()
     runs: list[int] = []
@@ -72,7 +72,7 @@ def test_rootfs_image(tmp_path: Path) -> None:
 
 
 def packed(files: Mapping[str, bytes]) -> bytes:
-    """A tar of files."""
+    """A tar archive of files."""
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w") as tar:
         for name, content in files.items():
@@ -92,7 +92,7 @@ def program(place: Path, body: str) -> Path:
 
 @pytest.mark.nightly
 def test_directory(tmp_path: Path) -> None:
-    """The directory has the new or the old files, and nothing is left beside it."""
+    """The directory has the old or the new files, and nothing is left next to it."""
     target = tmp_path / "target/directory"
     payload = {"dest_dir": str(target).encode(), "update.tar": packed({"new": b"new"})}
     module = ModuleUnderTest(tmp_path / "harness", MODULES / "directory", payload)
@@ -111,7 +111,7 @@ def test_directory(tmp_path: Path) -> None:
 
 @pytest.mark.nightly
 def test_mender_configure(tmp_path: Path) -> None:
-    """What is stored is applied, and it is the new or the old configuration."""
+    """The stored configuration, the old or the new one, is applied."""
     root = tmp_path / "root"
     stored = root / "var/lib/mender-configure/device-config.json"
     program(root / "usr/lib/mender-configure/apply-device-config.d/10", f'cp "$1" {tmp_path}/applied')
@@ -147,7 +147,7 @@ def test_no_way_back(tmp_path: Path, name: str) -> None:
 
 @pytest.mark.nightly
 def test_docker_compose(tmp_path: Path) -> None:
-    """The new or the old project runs."""
+    """The old or the new project runs."""
     running, data = tmp_path / "running", tmp_path / "data"
     current = data / "docker-compose/web/current/compose.yaml"
     program(tmp_path / "bin/docker", DOCKER.format(place=tmp_path))

@@ -1,4 +1,4 @@
-"""The shipped modules in the hands of the client: installed, kept and taken back by its commands."""
+"""The shipped modules with the client: updates are installed, committed and rolled back with its commands."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ class Device:
         return out
 
     def does(self, *words: str | Path) -> list[str]:
-        """Run a command that succeeds; the lines that it prints."""
+        """Run a command that succeeds; return the lines that it prints."""
         done = call("--root", str(self.root), *map(str, words))
         assert 0 == done.returncode, done.stdout + done.stderr
         return done.stdout.splitlines()
 
     @property
     def boot_part(self) -> tuple[str, str]:
-        """What boots next, and whether on trial."""
+        """The partition that boots next, and whether on trial."""
         variables = dict(line.split("=", 1) for line in self.env.read_text().splitlines())
         return variables["mender_boot_part"], variables.get("upgrade_available", "0")
 
@@ -64,7 +64,7 @@ def device(tmp_path: Path) -> Device:
 
 @pytest.mark.parametrize("end", ["commit", "rollback"])
 def test_root_file_system(device: Device, tmp_path: Path, end: str) -> None:
-    """The image goes into the other partition, which boots on trial, then for good or no more."""
+    """The image is written to the passive partition, which is booted on trial; then it is committed or rolled back."""
     image = tmp_path / "rootfs.ext4"
     image.write_bytes(os.urandom(SIZE - 5))
     said = device.does("install", device.write("rootfs-image", "-f", image))
@@ -78,7 +78,7 @@ def test_root_file_system(device: Device, tmp_path: Path, end: str) -> None:
 @pytest.mark.parametrize("end", ["commit", "rollback"])
 @pytest.mark.parametrize("kind", ["single-file", "directory"])
 def test_files(device: Device, tmp_path: Path, kind: str, end: str) -> None:
-    """A file or a directory is replaced, and stays or comes back."""
+    """A file or a directory is replaced; then the update is committed or rolled back."""
     target = tmp_path / "target"
     target.mkdir()
     (target / "app").write_text("old")
@@ -95,7 +95,7 @@ def test_files(device: Device, tmp_path: Path, kind: str, end: str) -> None:
 
 
 def test_script(device: Device, tmp_path: Path) -> None:
-    """What can't be taken back is committed at once."""
+    """An update that can't be rolled back is committed immediately."""
     script = tmp_path / "10-do"
     script.write_text(f"#!/bin/sh\n: >{tmp_path}/done\n")
     said = device.does("install", device.write("script", "-f", script))

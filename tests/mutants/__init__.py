@@ -1,1 +1,1 @@
-"""Every single-entry change of the state tables, and whether a test notices."""
+"""Every single-entry change to the state tables, and whether a test detects it."""

@@ -1,4 +1,4 @@
-"""The mutants that nobody can notice, with the reason."""
+"""The mutants that no test can detect, with the reason."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ REASONS: dict[str, str] = {
     "RESUME[RECONCILING][LOCK_ALONE]": _LOCK_GONE,
     "RESUME[RECONCILING][AT_WORK]": _LOCK_GONE,
 }
-"""By mutant, or by entry for all mutants of it."""
+"""By mutant, or by entry for all of its mutants."""
 
 
 def reason_for(mutant: Mutant) -> str:
-    """Why a mutant does no harm; empty when there is no reason."""
+    """Why a mutant does no harm; empty if there is no reason."""
     entry = f"{mutant.table}[{mutant.state.name}][{mutant.key.name}]"
     return REASONS.get(str(mutant), REASONS.get(entry, ""))

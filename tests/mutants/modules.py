@@ -26,7 +26,7 @@ from world import Answer, Blow, Kind, ModuleOptions, Options, Stage, at, make_st
 
 Table = dict[Any, Any]
 Case = tuple[ModuleOptions, Mapping[int, Blow], tuple[str, int]]
-"""The road, blows by the number of the effect, and which report of a status the server answers with 409."""
+"""The path, the blows by the number of the effect, and the number of the status that gets 409."""
 _TABLES: Mapping[str, Mapping[State, Any]] = {
     "TRANSITIONS": TRANSITIONS[Flow.MODULES],
     "RESUME": RESUME[Flow.MODULES],
@@ -37,7 +37,7 @@ _result_after = _update.result_after
 _KILLED = [one for one in BLOWN if one.reboot == "Automatic" or one.fails == "ArtifactCommit"]
 
 _TAKEN = ("", 1)
-"""The server takes all reports."""
+"""The server accepts all statuses."""
 
 _FAIL_TWICE = (
     "ArtifactInstall SupportsRollback",
@@ -56,7 +56,7 @@ NOT_REACHED = {
     (State.ARTIFACT_REBOOT, Event.ABORT): "only a poll in this state could bring it, and none is sent",
     (State.VERIFY_REBOOT, Event.ABORT): "only a poll in this state could bring it, and none is sent",
 }
-"""Entries that no update of the world uses, and why."""
+"""The entries that no update of the world uses, with the reason."""
 
 
 HARMLESS = {
@@ -64,7 +64,7 @@ HARMLESS = {
     (State.DOWNLOADING, Event.ABORT): "nothing has begun: there is nothing to clean up, and nothing is installed",
     (State.VERIFY_ROLLBACK_REBOOT, Event.AGAIN): "it is repeated until the loop guard ends it, as inconsistent",
 }
-"""Mutants that change nothing that can be seen, and why: of a result by its state, others by state and event."""
+"""Mutants without a visible effect, with the reason: of a result by its state, others by state and event."""
 
 
 def is_harmless(entry: Any, value: object) -> bool:
@@ -76,7 +76,7 @@ def is_harmless(entry: Any, value: object) -> bool:
 
 
 class _Row(dict[Any, Any]):
-    """A row that notes which of its entries are used."""
+    """A row that records which of its entries are used."""
 
     def __init__(self, row: Mapping[Any, Any], name: str, state: State, used: set[Any]) -> None:
         super().__init__(row)
@@ -88,7 +88,7 @@ class _Row(dict[Any, Any]):
 
 
 def outcome(stage: Stage, case: Case) -> object:
-    """Everything that can be seen of an update."""
+    """Everything that is visible of an update."""
     options, blows, refused = case
     device = Options(modules=options, has_boot_service=False, is_spooled=False)
     world = begin(stage, Scenario("mutant", "", device), blows)
@@ -123,7 +123,7 @@ def cases(stage: Stage) -> Iterator[Case]:
 
 
 def watch(stage: Stage, chosen: list[Case]) -> tuple[list[object], Mapping[Any, list[int]]]:
-    """The outcomes of the cases with the tables as they are, and which cases use which entry."""
+    """The outcomes of the cases with the original tables, and the cases that use each entry."""
     used: set[Any] = set()
     users: dict[Any, list[int]] = {}
     for name, table in _TABLES.items():
@@ -160,7 +160,7 @@ def mutants(users: Mapping[Any, list[int]]) -> list[tuple[Any, object]]:
 def survives(
     stage: Stage, mutant: tuple[Any, object], chosen: list[Case], known: list[object], users: list[int]
 ) -> bool:
-    """Whether no case notices a mutant."""
+    """Whether no case detects a mutant."""
     (name, place, key), value = mutant
     if name == _RESULT:
         _update.result_after = lambda *asked: cast(Result, value) if asked == place else _result_after(*asked)
@@ -178,7 +178,7 @@ def survives(
 
 
 def main() -> int:
-    """Try the mutants; 1 when one survives, or an entry is never used, without a reason."""
+    """Test the mutants; return 1 if one survives, or an entry is never used, without a reason."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sample", type=int, help="try so many")
     sample = parser.parse_args().sample

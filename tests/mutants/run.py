@@ -21,11 +21,11 @@ from mutants.harmless import REASONS, reason_for
 from mutants.tables import Verdict, judge_all, mutants
 
 _ENOUGH_JUDGES = 10
-"""How many cases must have looked at a mutant in a sample to call it a survivor."""
+"""The number of cases that must have judged a mutant in a sample to call it a survivor."""
 
 
 def main() -> int:
-    """Judge, print, and say how it went."""
+    """Judge the mutants, print the results, and return whether all is well."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else "")
     parser.add_argument("--judges", type=int, default=200, help="cases per entry (default 200)")
     parser.add_argument("--sample", type=int, default=0, help="mutants, of a fixed seed (default all)")
@@ -48,10 +48,10 @@ def main() -> int:
 
 
 def report(verdicts: list[Verdict], *, seconds: float, is_quiet: bool, is_sample: bool = False) -> int:
-    """Print the table; 1 when something needs a look."""
+    """Print the table; return 1 if something needs attention."""
     caught = [one for one in verdicts if one.evidence]
     harmless = [one for one in verdicts if not one.evidence and reason_for(one.mutant)]
-    # in a sample of the cases some entries are hardly reached: it says nothing about their mutants
+    # a sample of the cases hardly reaches some entries: it gives no evidence about their mutants
     judged = [one for one in verdicts if one.judges >= _ENOUGH_JUDGES or not is_sample]
     survivors = [one for one in judged if not one.evidence and not reason_for(one.mutant)]
     used = {reason for one in harmless for reason in (str(one.mutant), str(one.mutant).partition(" ->")[0])}

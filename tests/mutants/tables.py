@@ -36,10 +36,10 @@ ROADS = (
     "aborted-early",
     "aborted-in-download",
 )
-"""The roads that lead through every entry that can be reached."""
+"""The paths through every reachable entry."""
 _BLOWS = (Blow(Kind.POWER), Blow(Kind.KILL), Blow(Kind.FAULT), Blow(Kind.FAULT, after=True))
 _TELL_LITTLE = ("append", "auth", "inventory", "next")
-"""Effects that happen in one state often enough without a blow at each of them."""
+"""Effects that occur in one state so often that they aren't all tested."""
 _PAIRS = 6
 
 Key = Event | InstallerState
@@ -53,7 +53,7 @@ _TABLES: Mapping[str, Mapping[State, Mapping[Any, State]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """One changed entry; ``to`` None: the entry is missing."""
+    """One changed entry; if ``to`` is None, the entry is missing."""
 
     table: str
     state: State
@@ -62,7 +62,7 @@ class Mutant:
 
     @property
     def entry(self) -> Entry:
-        """Which entry it changes."""
+        """The entry that it changes."""
         return (self.table, self.state, self.key)
 
     def __str__(self) -> str:
@@ -76,7 +76,7 @@ def entries() -> list[Entry]:
 
 
 def mutants() -> list[Mutant]:
-    """Every change of one entry."""
+    """Every change to one entry."""
     return [
         Mutant(*entry, to)
         for entry in entries()
@@ -103,7 +103,7 @@ def applied(mutant: Mutant) -> Iterator[None]:
 
 
 class _Watched(dict[Key, State]):
-    """A row that notes which of its entries are used."""
+    """A row that records which of its entries are used."""
 
     def __init__(self, row: Mapping[Key, State], table: str, state: State, used: set[Entry]) -> None:
         super().__init__(row)
@@ -117,7 +117,7 @@ class _Watched(dict[Key, State]):
 
 @contextmanager
 def watched() -> Iterator[set[Entry]]:
-    """The tables as they are, and a set that fills with the entries that are used."""
+    """The original tables, and a set that is filled with the entries that are used."""
     used: set[Entry] = set()
     originals = {(name, state): row for name, table in _TABLES.items() for state, row in table.items()}
     for (name, state), row in originals.items():
@@ -130,7 +130,7 @@ def watched() -> Iterator[set[Entry]]:
 
 
 def cases(stage: Stage) -> list[Case]:
-    """Updates with blows, enough to lead through every entry that can be reached."""
+    """Updates with blows that together use every reachable entry."""
     found: list[Case] = []
     for name in ROADS:
         road = BY_NAME[name]
@@ -147,26 +147,26 @@ def cases(stage: Stage) -> list[Case]:
 
 
 def is_chosen(road: str, effect: str, blow: Blow) -> bool:
-    """Some blows for each road; a kill right after the hand-over matters where the sub-updater is still at work."""
+    """Some blows for each path; a kill right after the handover matters if the sub-updater still works."""
     if effect.startswith(_TELL_LITTLE):
         return False
     return blow in _BLOWS or (road == "slow" and blow.kind is Kind.KILL)
 
 
 def play(stage: Stage, case: Case) -> None:
-    """Play a case; raises when something is wrong at its end."""
+    """Play a case; raise an exception if anything is wrong at its end."""
     live(stage, BY_NAME[case[0]], dict(case[1]))
 
 
 def uses(stage: Stage, case: Case) -> frozenset[Entry]:
-    """Which entries a case uses."""
+    """The entries that a case uses."""
     with watched() as used:
         play(stage, case)
     return frozenset(used)
 
 
 def judge(stage: Stage, mutant: Mutant, judges: Iterable[Case]) -> str:
-    """What a case says against a mutant; empty when none says anything."""
+    """The error of a case with a mutant; empty if there is none."""
     with applied(mutant):
         for case in judges:
             try:
@@ -178,7 +178,7 @@ def judge(stage: Stage, mutant: Mutant, judges: Iterable[Case]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What became of a mutant: who told on it, and how many cases had a look."""
+    """The fate of a mutant: the case that detected it, and the number of cases that judged it."""
 
     mutant: Mutant
     evidence: str
@@ -205,11 +205,11 @@ def judge_all(
     """Judge every mutant, in child processes.
 
     Args:
-        stage: where the Artifacts are.
-        most_judges: how many of the cases that use an entry look at its mutants; they are spread over the roads.
-        processes: how many at once.
+        stage: the directory of the Artifacts.
+        most_judges: the number of cases using an entry that judge its mutants; they are spread over the paths.
+        processes: the number of processes.
         accused: the mutants to judge; None: all.
-        every: only every so-manieth case is played at all.
+        every: only every n-th case is played at all.
     """
     global _work
     context = multiprocessing.get_context("fork")
@@ -225,7 +225,7 @@ def judge_all(
 
 
 def spread(found: list[Case], most: int) -> list[Case]:
-    """At most so many of them, from all along the list, those without blows first."""
+    """At most the given number of cases, from all parts of the list, those without blows first."""
     plain = [case for case in found if not case[1]]
     others = [case for case in found if case[1]]
     step = max(1, len(others) // most)
