@@ -52,7 +52,7 @@ def device(tmp_path: Path, shell: Shell) -> Configured:
 
 
 def test_configuration_is_stored_and_applied(device: Configured) -> None:
-    """The configuration is stored for root alone, and all programs run with its path, in the order of their names."""
+    """The configuration is stored for root only, and all programs are run with its path, ordered by name."""
     device.program("20-b")
     device.program("10-a")
     device.wants({"timezone": "UTC"})
@@ -100,7 +100,7 @@ def test_program_that_needs_a_reboot(device: Configured) -> None:
 
 @pytest.mark.parametrize("codes", [(7, 0), (20, 7), (7, 20)])
 def test_program_that_fails(device: Configured, codes: tuple[int, int]) -> None:
-    """A failure counts more than a reboot; all programs run, and the rollback applies the configuration of before."""
+    """A failure takes precedence over a reboot; all programs run, and the rollback applies the old configuration."""
     device.wants({"a": "old"})
     assert [0] * 4 == device.run(*FORTH)
     for name, code in zip(("10-a", "20-b"), codes, strict=True):

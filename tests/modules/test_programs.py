@@ -57,7 +57,7 @@ def test_script_that_fails(tmp_path: Path, shell: Shell) -> None:
 
 
 def test_packages(tmp_path: Path, shell: Shell) -> None:
-    """All packages go to one dpkg, which asks nothing; what an earlier one left is configured before."""
+    """All packages are passed to one non-interactive dpkg; packages left by an earlier one are configured first."""
     module, calls = Module("deb", tmp_path / "module", shell), tmp_path / "calls"
     module.command("dpkg", f'echo "$DEBIAN_FRONTEND $*" >>"{calls}"')
     module.begin({"b.deb": "", "a.deb": ""})

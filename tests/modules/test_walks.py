@@ -133,7 +133,7 @@ def test_mender_configure(tmp_path: Path) -> None:
 @pytest.mark.nightly
 @pytest.mark.parametrize("name", ["script", "deb"])
 def test_no_way_back(tmp_path: Path, name: str) -> None:
-    """What can't be undone ran if the update succeeded, didn't if it failed before, and is unknown otherwise."""
+    """An irreversible action ran if the update succeeded, didn't if it failed earlier, and is unknown otherwise."""
     ran = tmp_path / "ran"
     body = f"#!/bin/sh\necho ran >{ran}\n"
     program(tmp_path / "bin/dpkg", f'case "$*" in *-i*) echo ran >{ran} ;; esac')

@@ -26,7 +26,7 @@ from world import Answer, Blow, Kind, ModuleOptions, Options, Stage, at, make_st
 
 Table = dict[Any, Any]
 Case = tuple[ModuleOptions, Mapping[int, Blow], tuple[str, int]]
-"""The path, the blows by the number of the effect, and the number of the status that gets 409."""
+"""The path, the blows by the number of the effect, and which status the server answers with 409."""
 _TABLES: Mapping[str, Mapping[State, Any]] = {
     "TRANSITIONS": TRANSITIONS[Flow.MODULES],
     "RESUME": RESUME[Flow.MODULES],

@@ -1,4 +1,4 @@
-"""The packages for systems, as far as that can be seen without building them; ``make deb-check`` does the rest."""
+"""The distribution packages, as far as they can be tested without building them; ``make deb-check`` tests the rest."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from mender_client import __version__
 PROJECT = Path(__file__).resolve().parents[2]
 PACKAGING = PROJECT / "packaging"
 SCRIPTS = [*PACKAGING.glob("*-deb"), *PACKAGING.glob("debian/*.post*"), *PROJECT.glob("support/init/mender-*")]
-# none in an unpacked sdist, whose digest is in there
+# none in an unpacked sdist, because it would contain its own digest
 RECIPES = [*PACKAGING.glob("yocto/**/*.bb")]
 BUILDROOT = PACKAGING / "buildroot"
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.name)
 def test_shellcheck_finds_nothing(script: Path) -> None:
-    """shellcheck has nothing to say about the scripts of the packages."""
+    """shellcheck has no complaints about the scripts of the packages."""
     if shutil.which("shellcheck") is None:
         pytest.skip("shellcheck is not installed")
     done = subprocess.run(["shellcheck", str(script)], capture_output=True, text=True, check=False)
@@ -38,7 +38,7 @@ def test_debian_packages_this_version() -> None:
 
 
 def test_purging_knows_every_file_of_the_client() -> None:
-    """The purge removes what the reference says that the client writes into its data directory, and no more."""
+    """A purge removes exactly the files in the data directory that the reference lists."""
     page = (PROJECT / "docs/reference/files.md").read_text()
     written = page.partition("## Files that the client writes")[2].partition("\n## ")[0]
     rows = [line.split("|")[1] for line in written.splitlines() if line.startswith("| `<datadir>/")]
@@ -51,7 +51,7 @@ def test_purging_knows_every_file_of_the_client() -> None:
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.name)
 def test_the_recipe_is_of_this_version_and_licence(recipe: Path) -> None:
-    """The Yocto recipe is named after the version, and knows the licence's digest."""
+    """The Yocto recipe is named after the version, and has the digest of the licence."""
     assert f"mender-python-client_{__version__}.bb" == recipe.name
     digest = hashlib.md5((PROJECT / "LICENSE").read_bytes()).hexdigest()
     assert f'LIC_FILES_CHKSUM = "file://LICENSE;md5={digest}"' in recipe.read_text().splitlines()
@@ -60,7 +60,7 @@ def test_the_recipe_is_of_this_version_and_licence(recipe: Path) -> None:
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.name)
 def test_the_linter_of_recipes_finds_nothing(recipe: Path) -> None:
-    """oelint-adv has neither errors nor warnings for the layer."""
+    """oelint-adv reports neither errors nor warnings for the layer."""
     if importlib.util.find_spec("oelint_adv") is None:
         pytest.skip("oelint-adv is not installed")
     files = [str(recipe), *map(str, PACKAGING.glob("yocto/*/conf/layer.conf"))]
@@ -70,7 +70,7 @@ def test_the_linter_of_recipes_finds_nothing(recipe: Path) -> None:
 
 
 def test_make_reads_the_package_of_buildroot() -> None:
-    """Make reads Buildroot's file, and finds this version, its sources and its licence there."""
+    """Make parses Buildroot's file, and finds this version, its sources and its licence in it."""
     name = "mender-python-client"
     given = f"""
         BR2_EXTERNAL_MENDER_PYTHON_CLIENT_PATH = {BUILDROOT}
@@ -108,5 +108,5 @@ def test_every_package_has_the_scripts_of_the_device() -> None:
 
 
 def units() -> list[str]:
-    """The units of the device; those in directories are variants that somebody chooses."""
+    """The units of the device; those in subdirectories are optional variants."""
     return sorted(file.name for file in (PROJECT / "support/systemd").iterdir() if file.suffix == ".service")

@@ -1,4 +1,4 @@
-"""The release: two distributions of one version, built reproducibly from pinned tools, that uninstall cleanly."""
+"""The release: two distributions of one version, built reproducibly with pinned tools, that uninstall cleanly."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _PINNED = re.compile(r"^([\w.-]+)==([\w.]+)", re.MULTILINE)
 
 @pytest.mark.nightly
 def test_the_same_bytes_twice(release: Path, tmp_path: Path) -> None:
-    """Sdists and wheels are the same bytes when built in another directory, at another time, under another umask."""
+    """Sdists and wheels are byte-identical when built in another directory, at another time, with another umask."""
     copy, again = checkout(tmp_path / "some where else"), tmp_path / "dist"
     for directory in DISTRIBUTIONS.values():
         place = copy / directory.relative_to(PROJECT)
@@ -43,7 +43,7 @@ def test_the_same_bytes_twice(release: Path, tmp_path: Path) -> None:
 
 
 def test_nothing_runs_at_install(release: Path) -> None:
-    """The wheels are pure, and the sdists have no setup.py: the build backend is the only code that runs."""
+    """The wheels are pure Python, and the sdists have no setup.py: only the build backend runs code."""
     names: list[str] = []
     for file in release.iterdir():
         if file.suffix == ".whl":
@@ -58,7 +58,7 @@ def test_nothing_runs_at_install(release: Path) -> None:
 
 @pytest.mark.nightly
 def test_uninstalling_leaves_nothing(release: Path, tmp_path: Path) -> None:
-    """A virtual environment is the same after both wheels were installed, used, and uninstalled."""
+    """A virtual environment is unchanged after both wheels were installed, used, and uninstalled."""
     environment = tmp_path / "environment"
     venv.create(environment)
     before = files(environment)
@@ -87,25 +87,25 @@ def test_the_digests_are_those_of_the_files(release: Path) -> None:
 
 
 def test_the_release_lists_what_it_consists_of(release: Path) -> None:
-    """The SBOM, which is valid or not written at all, names the client and no other component."""
+    """The SBOM, which is only written if it is valid, names the client and no other component."""
     bom = json.loads((release / "mender-python-client.cdx.json").read_text())
     assert "mender-python-client" == bom["metadata"]["component"]["name"]
     assert [] == bom.get("components", [])
     assert "timestamp" not in bom["metadata"]
 
 
-# -- what is pinned ------------------------------------------------------------------------------------------
+# -- pinned versions -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.name)
 def test_everything_pinned_has_a_hash(lock: Path) -> None:
-    """Every line pins a version, every version has digests, and no line says where to fetch it from."""
+    """Every line pins a version, every version has digests, and no line gives a location to download from."""
     entries = lock.read_text().replace("\\\n", " ").splitlines()
     assert [] == [entry for entry in entries if not re.fullmatch(r"\S+==\S+.*?( +--hash=sha256:[0-9a-f]{64})+", entry)]
 
 
 def requirements() -> list[Requirement]:
-    """What both distributions and developers ask for, extras included, without the distributions themselves."""
+    """The requirements of both distributions and of developers, with extras, without the distributions themselves."""
     texts = [text for name in DISTRIBUTIONS for text in importlib.metadata.requires(name) or ()]
     lines = (PROJECT / "requirements/dev.in").read_text().splitlines()
     texts += [line for line in lines if not line.startswith(("#", "-e "))]
@@ -113,7 +113,7 @@ def requirements() -> list[Requirement]:
 
 
 def test_everything_required_is_pinned() -> None:
-    """Each requirement is pinned, within its range, for each Python: else run ``make lock``."""
+    """Each requirement is pinned, within its range, for each Python; if not, run ``make lock``."""
     pins: dict[str, list[str]] = {}
     for name, version in _PINNED.findall((PROJECT / "requirements/dev.txt").read_text()):
         pins.setdefault(canonicalize_name(name), []).append(version)
@@ -127,12 +127,12 @@ def test_everything_required_is_pinned() -> None:
 
 
 def test_the_dev_server_needs_the_client_of_its_version() -> None:
-    """The dev server depends on the client of exactly the same version, and has the same licence."""
+    """The dev server depends on exactly the same version of the client, and has the same licence."""
     assert f'"mender-python-client=={__version__}"' in (PROJECT / "devserver/pyproject.toml").read_text()
     assert (PROJECT / "LICENSE").read_text() == (PROJECT / "devserver/LICENSE").read_text()
 
 
 def test_the_client_depends_on_nothing() -> None:
-    """Without extras, pip installs the client alone."""
+    """Without extras, pip installs only the client."""
     required = importlib.metadata.requires("mender-python-client") or ()
     assert [] == [one for one in required if "extra ==" not in one]

@@ -1,6 +1,6 @@
 """What users get: the built wheel, installed into a clean virtual environment, carries out updates over TLS.
 
-On the oldest and the newest Python at hand, and without ``cryptography``: the keys
+With the oldest and the newest Python available, and without ``cryptography``: the keys
 are those of the ``openssl`` program.
 """
 
@@ -26,14 +26,14 @@ OLDEST = (3, 10)
 
 
 def _works(python: Path, version: tuple[int, int]) -> bool:
-    """Whether an interpreter is of this version and can make virtual environments."""
+    """Whether an interpreter has this version and can create virtual environments."""
     code = "import ssl, sys, venv; print(*sys.version_info[:2])"
     done = subprocess.run([str(python), "-c", code], capture_output=True, text=True, check=False)
     return done.stdout.split() == [str(number) for number in version]
 
 
 def find_pythons() -> dict[tuple[int, int], Path]:
-    """Every supported Python that may be at hand: this one, those on the path, and those of pyenv."""
+    """The interpreters of all supported versions that may be available: this one, those in PATH, and those of pyenv."""
     versions = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
     found = {}
     for minor in range(OLDEST[1], OLDEST[1] + 20):
@@ -46,7 +46,7 @@ def find_pythons() -> dict[tuple[int, int], Path]:
 
 @pytest.fixture(scope="session")
 def pythons() -> dict[str, Path]:
-    """The oldest and the newest Python at hand."""
+    """The oldest and the newest Python available."""
     found = sorted(find_pythons().items())
     oldest = next(python for version, python in found if _works(python, version))
     newest = next(python for version, python in reversed(found) if _works(python, version))
@@ -55,7 +55,7 @@ def pythons() -> dict[str, Path]:
 
 @pytest.fixture(params=[pytest.param("oldest", marks=pytest.mark.nightly), "newest"])
 def environment(request: pytest.FixtureRequest, pythons: dict[str, Path], wheel: Path, tmp_path: Path) -> Path:
-    """A virtual environment that holds the wheel and nothing else."""
+    """A virtual environment with only the wheel."""
     age = request.param
     if age == "newest" and pythons["oldest"] == pythons["newest"]:
         pytest.skip("there is only one Python at hand")
@@ -73,7 +73,7 @@ def _evaluate(environment: Path, expression: str) -> str:
 
 @pytest.fixture
 def device(make_device: MakeDevice, environment: Path, monkeypatch: pytest.MonkeyPatch) -> Device:
-    """An accepted device that runs the installed program and made its own key."""
+    """An accepted device that runs the installed program and has generated its key."""
     monkeypatch.delenv("PYTHONPATH", raising=False)
     made: Device = make_device(program=environment / "bin/mender-python-client", is_preauthorized=False)
     made.server.auto_accept = True
@@ -107,7 +107,7 @@ def test_installed_program_updates_a_device(device: Device, environment: Path, i
 
 
 def test_wheel_holds_the_package_alone(wheel: Path) -> None:
-    """The client's wheel holds its package with type marker and licence, one program, and no plugin of pytest."""
+    """The client's wheel contains its package with type marker and licence, one program, and no pytest plugin."""
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
         programs = [name for name in names if ".data/scripts/" in name]
@@ -122,7 +122,7 @@ def test_wheel_holds_the_package_alone(wheel: Path) -> None:
 
 
 def test_devserver_wheel_holds_its_package_alone(devserver_wheel: Path) -> None:
-    """The dev server's wheel holds its packages with type marker, page, manual page and licence, and the plugin."""
+    """The dev server's wheel contains its packages with type marker, page, manual page and licence, and the plugin."""
     with zipfile.ZipFile(devserver_wheel) as archive:
         names = archive.namelist()
         (points,) = (archive.read(name).decode() for name in names if name.endswith("/entry_points.txt"))
@@ -144,7 +144,7 @@ def _packages(names: list[str]) -> set[str]:
 
 @pytest.mark.nightly
 def test_a_device_gets_the_client_alone(wheel: Path, devserver_wheel: Path, tmp_path: Path) -> None:
-    """The client pulls nothing else and is no plugin of pytest; the dev server, installed beside it, is one."""
+    """The client has no dependencies and is no pytest plugin; the dev server, installed with it, is one."""
     directory = tmp_path / "environment"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(directory)], check=True)
     install(directory, wheel)
@@ -170,7 +170,7 @@ def _pytest(environment: Path, directory: Path, *arguments: str, expected: int) 
 
 
 def test_wheel_holds_what_setup_installs(wheel: Path) -> None:
-    """Scripts, sub-updater, update modules and units are inside, for ``setup``."""
+    """Scripts, sub-updater, update modules and units are included, for ``setup``."""
     support = PROJECT / "support"
     files = [
         support / "install",

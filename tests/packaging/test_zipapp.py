@@ -1,4 +1,4 @@
-"""The zipapp: one file that updates a device with Python, openssl and nothing else."""
+"""The zipapp: one file that updates a device with only Python and openssl."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ def build(project: Path, target: Path, **how: int) -> Path:
 
 @pytest.fixture(scope="module")
 def zipapp(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The zipapp of this checkout, under a name of somebody's own."""
+    """The zipapp of this checkout, under a user-defined name."""
     return build(PROJECT, tmp_path_factory.mktemp("zipapp") / "updates.pyz")
 
 
 @pytest.fixture
 def isolated(zipapp: Path, tmp_path: Path) -> Path:
-    """The same, started by this Python without any package that is installed."""
+    """The same, started by this Python without any installed package."""
     program = tmp_path / "client.pyz"
     program.write_bytes(f"#!{sys.executable} -IS\n".encode() + zipapp.read_bytes().partition(b"\n")[2])
     program.chmod(0o755)
@@ -41,7 +41,7 @@ def isolated(zipapp: Path, tmp_path: Path) -> Path:
 
 
 def test_it_updates_a_device(make_device: MakeDevice, isolated: Path) -> None:
-    """It makes its key, installs an update over TLS, and is called back by the sub-updater."""
+    """It generates its key, installs an update over TLS, and is called by the sub-updater for the report."""
     device = make_device(program=isolated, is_preauthorized=False)
     device.server.auto_accept = True
     assert 0 == device.run("bootstrap").returncode
@@ -56,7 +56,7 @@ def test_it_updates_a_device(make_device: MakeDevice, isolated: Path) -> None:
 
 
 def test_it_sets_a_device_up(isolated: Path, tmp_path: Path) -> None:
-    """Scripts, sub-updater, update modules and units that setup installs are inside."""
+    """Scripts, sub-updater, update modules and units that setup installs are included."""
     root = tmp_path / "root"
     (root / "etc/mender").mkdir(parents=True)
     (root / "etc/mender/mender-connect.conf").write_text('{"User": "root"}')
@@ -79,7 +79,7 @@ def test_it_sets_a_device_up(isolated: Path, tmp_path: Path) -> None:
     ):
         for file in (PROJECT / "support" / directory).iterdir():
             if file.name == "mender-gateway-python.service":
-                continue  # a gateway isn't set up by setup
+                continue  # setup doesn't install a gateway
             assert file.read_bytes() == (root / installed / file.name).read_bytes()
     for file in (PROJECT / "support/dbus").iterdir():
         place = "system.d" if file.suffix == ".conf" else "system-services"
@@ -97,7 +97,7 @@ def test_it_is_small_and_has_what_it_needs(zipapp: Path) -> None:
 
 
 def test_the_same_bytes_twice(zipapp: Path, tmp_path: Path) -> None:
-    """Another directory, other times and another umask give the same file."""
+    """Another directory, other times and another umask result in the same file."""
     copy = tmp_path / "elsewhere"
     for directory in ("src", "support", "tools"):
         shutil.copytree(PROJECT / directory, copy / directory, copy_function=shutil.copyfile)
@@ -108,7 +108,7 @@ def test_the_same_bytes_twice(zipapp: Path, tmp_path: Path) -> None:
 
 
 def test_an_old_python_is_refused_plainly(zipapp: Path) -> None:
-    """Python before 3.10 gets one line that says so."""
+    """Python before 3.10 prints one line that says that it is too old."""
     old = sorted(Path.home().glob(".pyenv/versions/3.[6-9].*/bin/python"))
     if not old:
         pytest.skip("there is no Python before 3.10 at hand")
@@ -119,7 +119,7 @@ def test_an_old_python_is_refused_plainly(zipapp: Path) -> None:
 
 
 def test_what_cannot_be_called_back_says_so(make_device: MakeDevice, isolated: Path) -> None:
-    """A zipapp that is not executable, run by naming Python, warns that a sub-updater can't call it."""
+    """A zipapp that is not executable and is run with python warns that a sub-updater can't call it."""
     device = make_device()
     isolated.chmod(0o644)
     device.deploy("release-2")

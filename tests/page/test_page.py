@@ -1,4 +1,4 @@
-"""The page as people use it: with a mouse, a keyboard, a screen reader, on a desk and on a phone."""
+"""The page as people use it: with a mouse, a keyboard, a screen reader, on a desktop and on a phone."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ HOSTILE = '<img src=x onerror="document.title=1"><script>document.title=2</scrip
 
 
 def button(page: Page | Locator, name: str) -> Locator:
-    """A button by the name that a screen reader gives it."""
+    """A button by its accessible name."""
     return page.get_by_role("button", name=name, exact=True)
 
 
 def card(page: Page, part: str, text: str) -> Locator:
-    """One thing in a part of the page."""
+    """The only matching element in a part of the page."""
     return page.locator(f"#{part} li.card").filter(has_text=text)
 
 
 def assert_in_one_line(one: Locator) -> None:
-    """A button isn't squeezed until its text wraps."""
+    """A button isn't so narrow that its text wraps."""
     line, height = one.evaluate("node => [parseFloat(getComputedStyle(node).lineHeight), node.clientHeight]")
     assert height < 2 * line
 
 
 def check(page: Page, scheme: str) -> None:
-    """No fault for people who can't see, of any weight, and nothing to scroll sideways for, in either scheme."""
+    """No accessibility violation of any severity, and no horizontal scrolling, in either colour scheme."""
     from axe_playwright_python.sync_playwright import Axe
     from playwright.sync_api import expect
 
@@ -52,7 +52,7 @@ def check(page: Page, scheme: str) -> None:
 
 
 def picture(page: Page, name: str) -> None:
-    """Keep a picture for the documents, if somebody wants one."""
+    """Save a screenshot for the documents, if requested."""
     if PICTURES:
         page.evaluate("document.activeElement.blur()")
         page.screenshot(path=f"{PICTURES}/{name}.png")
@@ -62,7 +62,7 @@ def picture(page: Page, name: str) -> None:
     ("size", "scheme"), [("desktop", "light"), pytest.param("phone", "dark", marks=pytest.mark.nightly)]
 )
 def test_whole_round(browser: Browser, server: DevServer, tmp_path: Path, size: str, scheme: str) -> None:
-    """Accept a device, upload, deploy, watch it succeed, read the log of a failure: all on the page, live."""
+    """Accept a device, upload, deploy, watch the success, read the log of a failure: all on the page, live."""
     from playwright.sync_api import expect
 
     identity = {"mac": "02:00:5e:00:53:01"}
@@ -117,12 +117,12 @@ def test_whole_round(browser: Browser, server: DevServer, tmp_path: Path, size: 
 
 
 def test_keyboard_keeps_its_place(browser: Browser, server: DevServer, tmp_path: Path) -> None:
-    """Everything can be done by keyboard; the focus stays where it was when the page changes under it."""
+    """Everything can be done with the keyboard; the focus is kept when the page is updated."""
     from playwright.sync_api import expect
 
     device = VirtualDevice(server.url, tmp_path / "one", device_type="board-x")
     with watching(browser, server) as page, device.start():
-        page.on("filechooser", lambda _: None)  # the browser takes a moment until it asks us instead of opening one
+        page.on("filechooser", lambda _: None)  # after this delay the browser asks us instead of opening a file chooser
         accept = button(page, "Accept name=one")
         accept.focus()
         page.keyboard.press("Enter")
@@ -153,7 +153,7 @@ def test_keyboard_keeps_its_place(browser: Browser, server: DevServer, tmp_path:
 
 @pytest.mark.nightly
 def test_new_key_is_accepted(browser: Browser, server: DevServer) -> None:
-    """An accepted device that asks with a new key says so, and can be accepted anew."""
+    """The page shows that an accepted device uses a new key, and the new key can be accepted."""
     from playwright.sync_api import expect
 
     with calling() as caller, watching(browser, server) as page:
@@ -170,7 +170,7 @@ def test_new_key_is_accepted(browser: Browser, server: DevServer) -> None:
 
 @pytest.mark.nightly
 def test_accept_all_replaces_no_key(browser: Browser, server: DevServer) -> None:
-    """Accept all lets in new devices; a device that asks with another key than its accepted one is left out."""
+    """Accept all accepts new devices; a device that uses another key than its accepted one is left out."""
     from playwright.sync_api import expect
 
     with calling() as caller, watching(browser, server) as page:
@@ -187,7 +187,7 @@ def test_accept_all_replaces_no_key(browser: Browser, server: DevServer) -> None
 
 @pytest.mark.nightly
 def test_failures_come_first(browser: Browser, server: DevServer, tmp_path: Path) -> None:
-    """In a deployment to many devices the failed ones stand on top; the focus goes along with its button."""
+    """In a deployment to many devices the failed ones come first; the focus moves along with its button."""
     from playwright.sync_api import expect
 
     server.auto_accept = True
@@ -214,10 +214,10 @@ def test_failures_come_first(browser: Browser, server: DevServer, tmp_path: Path
 
 
 def test_faults_and_settings(browser: Browser, server: DevServer, tmp_path: Path) -> None:
-    """A bad day is planned and called off on the page, settings are changed, and a refusal is said."""
+    """Faults are added and cleared on the page, settings are changed, and a refusal is displayed."""
     from playwright.sync_api import expect
 
-    with watching(browser, server, size="phone", complaints=1) as page:  # the browser notes the refused upload
+    with watching(browser, server, size="phone", complaints=1) as page:  # the browser logs the refused upload
         page.get_by_label("Preset").select_option("too many requests")
         page.get_by_label("How often").fill("")
         button(page, "Add fault").click()
@@ -249,7 +249,7 @@ def test_faults_and_settings(browser: Browser, server: DevServer, tmp_path: Path
 
 
 def test_hostile_device_is_text(browser: Browser, server: DevServer, tmp_path: Path) -> None:
-    """What a device says about itself is text on the page, whatever it looks like."""
+    """Data from a device is displayed as text, whatever it looks like."""
     from playwright.sync_api import expect
 
     server.auto_accept = True
@@ -271,7 +271,7 @@ def test_hostile_device_is_text(browser: Browser, server: DevServer, tmp_path: P
 
 
 def test_token_is_asked_for(browser: Browser, server: DevServer) -> None:
-    """Without its token the page asks for it; a wrong one is refused, the address that the command prints is taken."""
+    """Without its token the page asks for it; a wrong one is refused, the URL that the command prints is accepted."""
     from playwright.sync_api import expect
 
     width, height = SIZES["phone"]
@@ -300,7 +300,7 @@ def test_token_is_asked_for(browser: Browser, server: DevServer) -> None:
 
 @pytest.mark.parametrize("size", [pytest.param("phone", marks=pytest.mark.nightly), "desktop"])
 def test_thousand_devices(browser: Browser, server: DevServer, tmp_path: Path, size: str) -> None:
-    """With a thousand devices the page shows them by fifty, counts them, and finds one; a deployment likewise."""
+    """With a thousand devices the page shows fifty at a time, counts all, and finds one; a deployment likewise."""
     from playwright.sync_api import expect
 
     key = public_pem(new_key("ed25519"))
@@ -315,7 +315,7 @@ def test_thousand_devices(browser: Browser, server: DevServer, tmp_path: Path, s
         button(page, "Next devices").click()
         expect(page.locator(place)).to_have_text("51 to 100 of 1000")
         expect(page.locator(cards).first).to_contain_text("serial=SN-0050")
-        if size == "phone":  # axe takes its time
+        if size == "phone":  # axe is slow
             check(page, "light")
 
         button(page, "preauthorized 10").click()
@@ -346,5 +346,5 @@ def test_thousand_devices(browser: Browser, server: DevServer, tmp_path: Path, s
 
 
 def page_parts(part: str) -> tuple[str, str]:
-    """The selectors of the cards of a part of the page, and of what says which of them are shown."""
+    """The selectors of the cards in a part of the page, and of the text that says which of them are shown."""
     return f"{part} li.card", f"{part} [data-slot=place]"

@@ -1,4 +1,4 @@
-"""What people do on the page with a connected device: a terminal, files, the configuration."""
+"""Operations on the page with a connected device: a terminal, files, the configuration."""
 
 from __future__ import annotations
 
@@ -40,19 +40,19 @@ def device(server: DevServer, tmp_path: Path) -> Iterator[Device]:
 
 
 def opened(page: Page, what: str) -> Locator:
-    """The window that a button of the device opens."""
+    """The dialog that a button of the device opens."""
     page.get_by_role("button", name=f"{what} mac=").click()
     return page.get_by_role("dialog")
 
 
 def screen(window: Locator) -> Locator:
-    """What the terminal shows."""
+    """The text in the terminal."""
     return window.locator(".xterm-rows")
 
 
 @BOTH
 def test_terminal(browser: Browser, server: DevServer, device: Device, size: str, scheme: str) -> None:
-    """A terminal is loaded when one is opened, fits its window, has colours, and ends with its window."""
+    """A terminal is loaded when it is opened, fits its dialog, has colours, and ends with its dialog."""
     from playwright.sync_api import expect
 
     asked: list[str] = []
@@ -99,7 +99,7 @@ def test_terminal(browser: Browser, server: DevServer, device: Device, size: str
 
 
 def test_long_paste(browser: Browser, server: DevServer, device: Device) -> None:
-    """What is pasted arrives whole, though the server keeps few messages for a device."""
+    """Pasted text arrives completely, although the server queues only a few messages for a device."""
     from playwright.sync_api import expect
 
     with watching(browser, server) as page:
@@ -122,13 +122,13 @@ def test_long_paste(browser: Browser, server: DevServer, device: Device) -> None
 
 @BOTH
 def test_files(browser: Browser, server: DevServer, device: Device, tmp_path: Path, size: str, scheme: str) -> None:
-    """A file goes to the device and comes back, and a refusal is said in the window."""
+    """A file is uploaded to the device and downloaded again, and a refusal is displayed in the dialog."""
     from playwright.sync_api import expect
 
     content = os.urandom(700_000)
     (tmp_path / "local").write_bytes(content)
     (tmp_path / "there").mkdir()
-    with watching(browser, server, size=size, scheme=scheme, complaints=1) as page:  # the browser notes the refusal
+    with watching(browser, server, size=size, scheme=scheme, complaints=1) as page:  # the browser logs the refusal
         window = opened(page, "Files")
         check(page, scheme)
         window.get_by_label("File to upload").set_input_files(tmp_path / "local")
@@ -153,7 +153,7 @@ def test_files(browser: Browser, server: DevServer, device: Device, tmp_path: Pa
 
 @BOTH
 def test_configuration(browser: Browser, server: DevServer, size: str, scheme: str) -> None:
-    """A configuration is written, saved, deployed, and compared with what the device reports, live."""
+    """A configuration is edited, saved, deployed, and compared with the one that the device reports, live."""
     from playwright.sync_api import expect
 
     server.auto_accept = True

@@ -1,7 +1,7 @@
-"""Devices as those of the other tests, on which Debian's client runs instead of ours.
+"""Devices like those of the other tests, on which Debian's client runs instead of ours.
 
-Its directories of modules and scripts can't be set, so it runs in a mount namespace of its own, where the device's lie
-over those of this machine.
+Its module and script directories can't be configured, so it runs in its own mount namespace, where the device's are
+mounted over those of this machine.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ exec mender --no-syslog --config "$root/etc/mender/mender.conf" --data "$root/va
 
 @cache
 def missing() -> str:
-    """Why Debian's client can't run here; empty when it can."""
+    """The reason why Debian's client can't run here; empty if it can."""
     if shutil.which("mender") is None:
         return "the package mender-client isn't installed"
     if not all(Path(directory).is_dir() for directory in _MOUNTED):
@@ -50,7 +50,7 @@ def argv(root: Path, words: Sequence[str]) -> list[str]:
 
 
 def _add_version(root: Path) -> None:
-    """Let the directory of state scripts say its version: without, this client fails wherever a script could be run."""
+    """Write the version file of the state scripts: without it this client fails wherever a script could be run."""
     (root / "etc/mender/scripts/version").write_text("3")
 
 
@@ -84,12 +84,12 @@ class DebianBoard(Board):
         return process
 
     def is_over(self, deployment: str) -> bool:
-        """Whether the server has heard the outcome, and the log of a failure."""
+        """Whether the server has received the outcome, and the log of a failure."""
         finals = {"success", "failure"} & set(self.statuses(deployment))
         return "success" in finals or bool(finals and self.server.log(deployment, self.id))
 
     @property
     def artifact_name(self) -> str:
-        """What its ``show-artifact`` prints."""
+        """The output of its ``show-artifact``."""
         done = subprocess.run(argv(self.root, ["show-artifact"]), capture_output=True, text=True, check=True)
         return done.stdout.strip()

@@ -1,7 +1,7 @@
-"""The commands without a server, of Debian's client beside ours: calls, exit codes, and the name in the end.
+"""The commands without a server, Debian's client compared with ours: calls, exit codes, and the final artifact name.
 
-Ours is held against the rows of the contract in ``tests/standalone``. Here Debian's is held against the same rows; what
-it does otherwise is in the list of differences, with the reason. The words that they print differ everywhere.
+Ours is compared with the rows of the contract in ``tests/standalone``. Here Debian's is compared with the same rows;
+what it does differently is in the list of differences, with the reason. Their printed texts always differ.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _ROLLBACKS = ("ArtifactRollback", "ArtifactRollback_Enter", "ArtifactRollback_Le
 
 @dataclass(frozen=True)
 class Done:
-    """How a command ended: its exit code, the calls, and the name of what is installed then."""
+    """The result of a command: its exit code, the calls, and the name of the installed software."""
 
     code: int
     calls: tuple[str, ...]
@@ -37,11 +37,11 @@ class Done:
 
 @dataclass(frozen=True)
 class Difference:
-    """Something that Debian's client does otherwise.
+    """A difference of Debian's client.
 
     Attributes:
-        reason: what, and why ours doesn't.
-        change: what ours has done, as Debian's does it.
+        reason: the difference, and why ours doesn't behave like that.
+        change: maps the actions of our client to those of Debian's.
     """
 
     reason: str
@@ -136,7 +136,7 @@ def _does(bench: Bench, *words: str | Path) -> Done:
     [pytest.param(row, id=row.name, marks=[] if row.name in _CHOSEN else pytest.mark.nightly) for row in COMPARED],
 )
 def test_row(tmp_path: Path, row: Row) -> None:
-    """Debian's client goes the way of the contract, but for the differences that are listed."""
+    """Debian's client follows the contract, except for the listed differences."""
     bench = DebianBench(tmp_path, is_scripted=True)
     words: Sequence[str | Path] = ["install", bench.artifact()]
     if row in COMMITS:
@@ -149,7 +149,7 @@ def test_row(tmp_path: Path, row: Row) -> None:
     assert _as_debian(row) == _does(bench, *words)
 
 
-# -- what the rows of the contract don't have: both clients, one after the other ---------------------------------------
+# -- cases that aren't rows of the contract: both clients, one after the other -----------------------------------------
 
 _BODY = "#!/bin/sh\necho {name} >>{out}/calls\n{rest}\n"
 _ONCE = "[ -e {out}/once ] || {{ : >{out}/once; exit 21; }}"
@@ -161,13 +161,13 @@ class Case:
     """An Artifact on a device.
 
     Attributes:
-        calls: that both clients make.
-        code: with which both end.
-        name: of what is installed then.
-        parts: of the Artifact.
-        arrange: does something to the device.
-        before: what Debian's client calls before our first call, or where ours calls nothing.
-        reason: why it does.
+        calls: the calls that both clients make.
+        code: the exit code of both.
+        name: the name of the installed software afterwards.
+        parts: the parts of the Artifact.
+        arrange: prepares the device.
+        before: the calls of Debian's client before our first call, or if ours calls nothing.
+        reason: the reason for these calls.
     """
 
     calls: Sequence[str]
@@ -180,7 +180,7 @@ class Case:
 
 
 def _script(state: str, rest: str) -> Callable[[Bench], object]:
-    """One more script in the Artifact."""
+    """Another script in the Artifact."""
 
     def arrange(bench: Bench) -> None:
         text = _BODY.format(name=f"{state}_01", out=bench.out, rest=rest.format(out=bench.out))
@@ -260,7 +260,7 @@ _QUICK = ("a module that streams", "for another device")
     [pytest.param(case, id=name, marks=[] if name in _QUICK else pytest.mark.nightly) for name, case in CASES.items()],
 )
 def test_case(tmp_path: Path, case: Case, kind: type[Bench]) -> None:
-    """Both clients end alike; what Debian's calls besides is listed. Queries and repetitions are left out."""
+    """Both clients end alike; additional calls of Debian's are listed. Queries and repetitions are ignored."""
     bench = kind(tmp_path, is_scripted=True)
     limits = {"StateScriptRetryIntervalSeconds": 1, "StateScriptRetryTimeoutSeconds": 2, "StateScriptTimeoutSeconds": 2}
     settings = {"ServerURL": "https://unused.example", **limits}
@@ -284,7 +284,7 @@ def test_reboot_exit_code(tmp_path: Path, kind: type[Bench]) -> None:
     assert 0 == bench.does("commit")[0]
     assert "new\n" == bench.does("show-artifact")[1]
     provides = dict(line.split("=", 1) for line in bench.does("show-provides")[1].splitlines())
-    # ours begins with artifact_info, which contains more than the name; Debian's with the name alone
+    # ours starts with artifact_info, which contains more than the name; Debian's with only the name
     inherited = {"rootfs-image.checksum": "1"} if kind is Bench else {}
     assert {"artifact_name": "new", "app.version": "2", **inherited} == provides
 

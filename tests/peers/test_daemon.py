@@ -1,7 +1,7 @@
-"""The daemon of Debian's client beside ours, with our development server: calls, lives, last status, and name.
+"""The daemon of Debian's client compared with ours, with our dev server: calls, lives, last status, and name.
 
-Ours is held against the rows of the contract in ``tests/program/modules``. Here Debian's is held against the same rows.
-Left out are the statuses on the way, since it reports each script as a part of its state, so that 409 comes elsewhere,
+Ours is compared with the rows of the contract in ``tests/program/modules``. Here Debian's is compared with them.
+Ignored are the intermediate statuses, since it reports each script as a part of its state, so that 409 comes elsewhere
 too; and the place of queries: it asks SupportsRollback in the download, and NeedsArtifactReboot before ``_Leave``.
 """
 
@@ -42,7 +42,7 @@ APART = {
     "ArtifactRollbackReboot_Leave fails": "it runs no ArtifactRollbackReboot_Error",
     "Cleanup": "it reports a failure when power is lost in the Cleanup of a success",
 }
-"""Rows in which the clients differ, and why."""
+"""Rows in which the clients differ, with the reason."""
 
 CONSISTENT = {
     f"{what} fails": "only a failed ArtifactRollback is an inconsistency to it"
@@ -52,7 +52,7 @@ CONSISTENT = {
     )
 }  # fmt: skip
 CONSISTENT["the second NeedsArtifactReboot says maybe"] = "the same"
-"""Rows after which it has the old name, where ours has the new one with _INCONSISTENT."""
+"""Rows after which it has the old name, and ours has the new one with _INCONSISTENT."""
 
 _QUICK = "ArtifactCommit fails"
 _QUERIES = ("ProvidePayloadFileSizes", "SupportsRollback", "NeedsArtifactReboot")
@@ -73,7 +73,7 @@ def _calls(words: list[str]) -> list[str]:
 
 @pytest.mark.parametrize(("name", "row"), _compared())
 def test_row(tmp_path: Path, name: str, row: Row) -> None:
-    """Debian's client goes the way of the contract, but for the differences that are listed."""
+    """Debian's client follows the contract, except for the listed differences."""
     with DevServer(tmp_path / "server", tls=False) as server:
         board = DebianBoard(tmp_path / "device", server, row.happening)
         try:

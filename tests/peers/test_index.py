@@ -1,6 +1,6 @@
-"""Artifacts with an index, read by everybody else: an index must cost no device its update.
+"""Artifacts with an index, read by other programs: an index must not prevent an update on any device.
 
-Debian's client installs one with its stock module; what unpacks gzip and tar elsewhere unpacks its payload.
+Debian's client installs one with its own module; other programs for gzip and tar unpack its payload.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ from mender_client.core.artifact.tar import TarReader
 from .debian import DebianBench, needed
 
 IMAGE = random.Random(3).randbytes(500_000) * 18 + bytes(2_000_000)
-"""Large enough to get an index unasked; no two of its blocks are the same."""
+"""Large enough to get an index by default; no two of its blocks are the same."""
 SMALL = IMAGE[:1_500_000] + bytes(500_000)
-"""What ``artifact index`` gives one; xz is quick with it."""
+"""The parameters for ``artifact index``; xz is fast with them."""
 STOCK_MODULE = Path("/usr/share/mender/modules/v3/single-file")
 
 
 @pytest.fixture(scope="module")
 def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the image, the keys, the Artifact and its payload are."""
+    """The directory of the image, the keys, the Artifact and its payload."""
     place = tmp_path_factory.mktemp("index")
     (place / "image").write_bytes(IMAGE)
     (place / "small").mkdir()
@@ -60,14 +60,14 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def ours(*words: str | Path) -> str:
-    """Run a command of our own."""
+    """Run a command of our program."""
     done = call(*map(str, words))
     assert 0 == done.returncode, done.stderr
     return done.stdout
 
 
 def payload_of(artifact: Path) -> bytes:
-    """Take the payload out of an Artifact, as it is stored; the index is in front of it."""
+    """Extract the payload from an Artifact, as it is stored; it begins with the index."""
     tar = TarReader(io.BytesIO(artifact.read_bytes()), "it", Limits())
     while member := tar.next_member():
         if member.name == "data/0000.tar.gz":
@@ -78,7 +78,7 @@ def payload_of(artifact: Path) -> bytes:
 
 
 def run(*words: str | Path) -> bytes:
-    """Run a program, which must succeed without a warning; mender-artifact draws how far it is."""
+    """Run a program, which must succeed without a warning; mender-artifact prints a progress bar."""
     done = subprocess.run(words, capture_output=True, check=False)
     warned = b"" if words[0] == "mender-artifact" else done.stderr
     assert (0, b"") == (done.returncode, warned), (words, done)
@@ -86,7 +86,7 @@ def run(*words: str | Path) -> bytes:
 
 
 def program(name: str) -> str:
-    """Skip the test unless a program is there."""
+    """Skip the test unless a program is installed."""
     if shutil.which(name) is None:
         pytest.skip(f"{name} isn't installed")
     return name
@@ -111,7 +111,7 @@ UNPACKERS: dict[str, tuple[str, Callable[[Path], bytes]]] = {
 
 @pytest.mark.parametrize("name", UNPACKERS)
 def test_the_payload_is_an_ordinary_compressed_tar(directory: Path, name: str) -> None:
-    """Whatever unpacks tar.gz gives the image, without a warning."""
+    """Programs that unpack tar.gz extract the image, without a warning."""
     needs, unpack = UNPACKERS[name]
     program(needs)
     assert IMAGE == unpack(directory / "payload.tar.gz")
@@ -119,7 +119,7 @@ def test_the_payload_is_an_ordinary_compressed_tar(directory: Path, name: str) -
 
 @pytest.fixture(scope="module")
 def skipped(directory: Path) -> Path:
-    """A file whose index is that of the largest payload: more than two thousand empty members in front of the data."""
+    """A file with the index of the largest payload: more than two thousand empty members before the data."""
     size = 8 << 30
     counts = full_counts(size)
     index = encode_index(size, 0, array("H", [20] * len(counts)), counts, random.Random(1).randbytes(size // 512))
@@ -129,13 +129,13 @@ def skipped(directory: Path) -> Path:
 
 @pytest.mark.parametrize("name", ["gzip -dc", "bsdcat", "busybox zcat"])
 def test_an_index_of_the_largest_payload_is_skipped(skipped: Path, name: str) -> None:
-    """Whatever unpacks gzip skips it."""
+    """Programs that unpack gzip skip the index."""
     program(name.split()[0])
     assert b"content" == run("sh", "-c", f"{name} <{skipped}")
 
 
 def test_mender_artifact_accepts_it(directory: Path) -> None:
-    """It validates the signature, reads the header, and gives the same payload."""
+    """mender-artifact validates the signature, reads the header, and extracts the same payload."""
     program("mender-artifact")
     artifact = directory / "new.mender"
     run("mender-artifact", "validate", "-k", directory / "key.pub", artifact)
@@ -148,7 +148,7 @@ def test_mender_artifact_accepts_it(directory: Path) -> None:
 
 @pytest.mark.parametrize("compression", ["none", "xz"])
 def test_mender_artifact_accepts_one_whose_payload_was_packed_anew(directory: Path, compression: str) -> None:
-    """The header keeps its compression, and the payload has another then."""
+    """The header keeps its compression, although the payload then has another one."""
     program("mender-artifact")
     plain, artifact = directory / f"{compression}.plain", directory / f"{compression}.mender"
     words: Sequence[str | Path] = [
@@ -172,7 +172,7 @@ def test_mender_artifact_accepts_one_whose_payload_was_packed_anew(directory: Pa
 @needed
 @pytest.mark.parametrize("compression", ["gzip", "xz"])
 def test_debian_s_client_installs_it_with_its_stock_module(tmp_path: Path, directory: Path, compression: str) -> None:
-    """Its single-file puts the file where it belongs, and the device provides the new name."""
+    """Debian's module single-file installs the file, and the device provides the new name."""
     if not STOCK_MODULE.is_file():
         pytest.skip("the package mender-client has no single-file")
     bench = DebianBench(tmp_path)
