@@ -122,7 +122,7 @@ def test_keyboard_keeps_its_place(browser: Browser, server: DevServer, tmp_path:
 
     device = VirtualDevice(server.url, tmp_path / "one", device_type="board-x")
     with watching(browser, server) as page, device.start():
-        page.on("filechooser", lambda _: None)  # after this delay the browser asks us instead of opening a file chooser
+        page.on("filechooser", lambda _: None)  # the browser needs a moment to ask us instead of opening one
         accept = button(page, "Accept name=one")
         accept.focus()
         page.keyboard.press("Enter")

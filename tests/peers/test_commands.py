@@ -276,7 +276,7 @@ def test_case(tmp_path: Path, case: Case, kind: type[Bench]) -> None:
 
 @pytest.mark.parametrize("kind", [Bench, DebianBench])
 def test_reboot_exit_code(tmp_path: Path, kind: type[Bench]) -> None:
-    """Both tell a reboot that is wanted by exit code 4, and go on with ``commit``; nothing in progress is 2."""
+    """Both report a required reboot with exit code 4, and continue with ``commit``; if there is no update, it is 2."""
     bench = kind(tmp_path, reboot="Automatic")
     assert 2 == bench.does("commit")[0]
     assert 2 == bench.does("rollback")[0]
@@ -290,7 +290,7 @@ def test_reboot_exit_code(tmp_path: Path, kind: type[Bench]) -> None:
 
 
 def test_second_install(tmp_path: Path) -> None:
-    """Debian's client forgets a pending update, which it never cleans up, for a second one; the contract refuses it."""
+    """Debian's client discards a pending update, without clean-up, for a second one; the contract refuses that."""
     bench = DebianBench(tmp_path)
     assert [0, 0] == [bench.does("install", bench.artifact())[0] for _ in range(2)]
     assert "Cleanup" not in bench.calls()

@@ -2,7 +2,7 @@
 
 Ours is compared with the rows of the contract in ``tests/program/modules``. Here Debian's is compared with them.
 Ignored are the intermediate statuses, since it reports each script as a part of its state, so that 409 comes elsewhere
-too; and the place of queries: it asks SupportsRollback in the download, and NeedsArtifactReboot before ``_Leave``.
+too; and the position of queries: it asks SupportsRollback in the download, and NeedsArtifactReboot before ``_Leave``.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Ring four: the real, installed program as processes, against the dev server, under fire."""
+"""Ring four: the real, installed program as processes, against the dev server, with faults."""

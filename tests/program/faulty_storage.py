@@ -3,7 +3,7 @@
     python tests/program/faulty_storage.py DIRECTORY COUNT_FILE FIRST SECONDS ERRNO ARGUMENTS...
 
 Each system call that changes or opens a file below DIRECTORY counts; call number FIRST fails, and so does every later
-one for so many seconds. How many calls there were is written to COUNT_FILE.
+one for the given number of seconds. The number of calls is written to COUNT_FILE.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _BY_DESCRIPTOR = ("write", "fsync", "fdatasync", "ftruncate")
 
 
 class FaultyStorage:
-    """Stands between the program and the operating system's calls for files.
+    """Wraps the operating system's calls for files.
 
     Args:
         directory: whose files fail.

@@ -30,7 +30,7 @@ case $1 in
         ;;
 esac
 """
-"""Notes its calls and the order of the devices, does what the plan of its device says, and installs."""
+"""Records its calls and the order of the devices, follows the plan of its device, and installs."""
 
 
 class GatewayStage:
@@ -83,7 +83,7 @@ class GatewayStage:
         new.replace(self.devices / "devices.json")
 
     def describe_folder(self, name: str, *, modules: str = "../modules") -> Path:
-        """Describe a device by a directory of its own."""
+        """Describe a device with its own directory."""
         self.write_script(f"devices/.{name}/identity", f"echo serial={name}")
         self.write(f"devices/.{name}/device_type", f"device_type={DEVICE_TYPE}\n")
         self.write(f"devices/.{name}/device.json", json.dumps({"Modules": modules}))
@@ -109,11 +109,11 @@ class GatewayStage:
 
     @property
     def said(self) -> str:
-        """Everything that the gateway has said."""
+        """All output of the gateway."""
         return "".join(process.text for process in self.processes)
 
     def close(self) -> None:
-        """End what still runs."""
+        """Stop all processes."""
         for process in self.processes:
             if process.is_alive:
                 process.send(signal.SIGKILL)
@@ -122,7 +122,7 @@ class GatewayStage:
     # -- what is seen ---------------------------------------------------------------------------------------------
 
     def id_of(self, name: str) -> str:
-        """The id of a device on the server, once it is known there."""
+        """The id of a device on the server, as soon as the server knows it."""
 
         def found() -> list[str]:
             return [one.id for one in self.server.devices() if one.identity.get("serial") == name]
@@ -138,7 +138,7 @@ class GatewayStage:
         return self.server.deploy(artifact, [self.id_of(name) for name in names])
 
     def wait_for(self, deployment: str, *names: str, status: str = "success") -> None:
-        """Wait until a deployment has ended so on these devices."""
+        """Wait until a deployment has ended with the given status on these devices."""
         for name in names:
             device = self.id_of(name)
             wait_until(
@@ -147,13 +147,13 @@ class GatewayStage:
             )
 
     def own(self, name: str, file: str) -> str:
-        """A file in the data directory of a device; empty without one."""
+        """A file in the data directory of a device; empty if it doesn't exist."""
         path = self.data / "devices" / name / file
         return path.read_text() if path.exists() else ""
 
     @property
     def order(self) -> list[str]:
-        """When installations have begun and ended."""
+        """When installations have started and ended."""
         path = self.devices / "order"
         return path.read_text().splitlines() if path.exists() else []
 

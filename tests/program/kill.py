@@ -1,8 +1,8 @@
-"""The power goes: SIGKILL at chosen and at random instants, then life goes on, until the device is quiet.
+"""Power failures: SIGKILL at chosen and at random instants, then restarts until the device is quiet.
 
     python tests/program/kill.py --kills 200 --seed 7
 
-runs this at length and prints what it counted; a few of the same are in ``test_kill.py``.
+runs this at length and prints the counts; a few of the same are in ``test_kill.py``.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from program.tally import Tally, run_at_length
 from waiting import PATIENCE_S, wait_until
 
 _LIFE_S = PATIENCE_S
-"""How long a life may take until the device is quiet."""
+"""The time limit of a life until the device is quiet."""
 
 _IN_MOVED_TO = 0x80
 _EVENT = struct.Struct("iIII")
@@ -50,12 +50,12 @@ while [ "$turns" -lt 50 ]; do
     sleep 0.1
 done
 """
-"""A sub-updater that reports again when its report is killed, as one does that begins anew after a power cut."""
+"""A sub-updater that reports again if its report is killed, like one that restarts after a power cut."""
 
 
 @contextmanager
 def counting_renames(path: Path) -> Iterator[Callable[[], int]]:
-    """Count how often a file is renamed into its place; the kernel counts, so that a busy machine misses none."""
+    """Count the renames of a file into place; the kernel counts, so that none is missed on a busy machine."""
     libc = ctypes.CDLL(None, use_errno=True)
     watch = libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
     assert watch >= 0
@@ -93,7 +93,7 @@ class Reaper:
         device.write("plan", INSIST)
 
     def every_change(self, *, at_most: int = 40) -> int:
-        """Kill after the first change of the journal, in the next deployment after the second, and so on.
+        """Kill after the first change of the state file, in the next deployment after the second, and so on.
 
         Returns:
             How many changes a deployment has.
@@ -104,7 +104,7 @@ class Reaper:
         raise AssertionError(f"a deployment changes the journal more than {at_most} times")
 
     def kill_after_change(self, number: int) -> bool:
-        """Kill the client right after the journal's ``number``-th change of a deployment; False: it has not so many."""
+        """Kill the client right after the ``number``-th change of the state file; False if there are fewer changes."""
         deployment = self._begin()
         with counting_renames(self._device.data / "journal.json") as renames:
             daemon = self._device.daemon()
@@ -117,7 +117,7 @@ class Reaper:
         return is_hit
 
     def kill_at_random(self) -> None:
-        """Kill the client at some instant of a deployment, and perhaps again in the next life."""
+        """Kill the client at some instant of a deployment, and possibly again in the next life."""
         deployment = self._begin()
         while not self._is_done(deployment):
             daemon = self._device.daemon()
@@ -135,7 +135,7 @@ class Reaper:
         return self._device.deploy(f"kill-{self.tally.deployments}", payload=os.urandom(200_000))
 
     def _kill(self, daemon: Process) -> None:
-        """Kill the daemon, and the report that the sub-updater has under way."""
+        """Kill the daemon, and a report of the sub-updater in progress."""
         self.tally.note(self._device.journal)
         daemon.kill()
         with suppress(FileNotFoundError, ValueError, ProcessLookupError):
@@ -145,7 +145,7 @@ class Reaper:
                 os.kill(pid, signal.SIGKILL)
 
     def _is_done(self, deployment: str) -> bool:
-        """Whether the server knows the end, and nothing is left over on the device."""
+        """Whether the server knows the outcome, and nothing is left over on the device."""
         journal = self._device.journal
         return (
             not {"success", "failure"}.isdisjoint(self._device.statuses(deployment))
@@ -155,11 +155,11 @@ class Reaper:
         )
 
     def _is_quiet(self, deployment: str, daemon: Process) -> bool:
-        """Whether nothing will change any more without a new life of the daemon."""
+        """Whether nothing will change any more until the daemon is started again."""
         return self._is_done(deployment) and (daemon.is_alive or deployment in self._device.runs)
 
     def _live_on(self, deployment: str) -> None:
-        """Start the daemon again until the device is quiet, then hold what is seen against what must be."""
+        """Restart the daemon until the device is quiet, then compare the result with the expected one."""
         for _ in range(3):
             with suppress(AssertionError):  # a sub-updater at work needs no daemon; a dead one is a daemon's to find
                 wait_until(lambda: not self._device.lock.exists(), within=1.5)

@@ -1,4 +1,4 @@
-"""Plants secrets in everything that holds one, drives every command, and searches all that was written.
+"""Plants secrets in everything that holds one, runs every command, and searches everything that was written.
 
 A later command is driven by a line in ``COMMANDS``; the test says when one is missing.
 """
@@ -88,7 +88,7 @@ COMMANDS: Mapping[str, Sequence[Sequence[str]]] = {
     ],
     "artifact sign": [["-k", "{key}", "-o", "{out}", "{signed}"], ["-k", "{public}", "{signed}"]],
 }
-"""Every command and how it is called: so that it works, and so that it fails near a secret."""
+"""Every command with its arguments: so that it works, and so that it fails near a secret."""
 
 DRIVEN_OTHERWISE = {"daemon", "dbus"}
 """Run for a while: ``daemon_life`` drives the daemon, tests/dbus the other."""
@@ -98,7 +98,7 @@ def all_commands() -> list[str]:
     """Every command of the program, as the parser knows them."""
 
     def walk(parser: argparse.ArgumentParser, words: tuple[str, ...]) -> Iterator[str]:
-        below = [one for one in parser._actions if isinstance(one, argparse._SubParsersAction)]  # no public way
+        below = [one for one in parser._actions if isinstance(one, argparse._SubParsersAction)]  # no public interface
         if not below:
             yield " ".join(words)
         for action in below:
@@ -109,7 +109,7 @@ def all_commands() -> list[str]:
 
 
 def run_here(*words: str) -> str:
-    """Run a command in this process; returns what it printed. Its way of logging ends with it."""
+    """Run a command in this process; return its output. Its logging configuration ends with it."""
     logger, out = logging.getLogger("mender_client"), io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True)
     before = (logger.handlers, logger.propagate, logger.level, logging.raiseExceptions)
     try:
@@ -128,7 +128,7 @@ def run_here(*words: str) -> str:
 
 
 def key_lines(path: Path) -> list[str]:
-    """The body of a private key, line by line; short lines might stand elsewhere by chance."""
+    """The body of a private key, line by line; short lines might occur elsewhere by chance."""
     return [line for line in path.read_text("ascii").splitlines() if len(line) > 20 and "-----" not in line]
 
 
@@ -183,7 +183,7 @@ class Plant:
         }
 
     def _lock_key(self) -> None:
-        """Keep a copy of the device key that a passphrase locks."""
+        """Keep a copy of the device key that is encrypted with a passphrase."""
         key = serialization.load_pem_private_key(self.device.key.read_bytes(), None)
         locked = key.private_bytes(
             serialization.Encoding.PEM,
@@ -201,7 +201,7 @@ class Plant:
             assert 0 == done.returncode, done.stderr
 
     def configure(self, **keys: Any) -> None:
-        """Write ``mender.conf`` with the secrets in it; others can't read it."""
+        """Write ``mender.conf`` with the secrets in it; other users can't read it."""
         self.device.configure(**{**self._settings, **keys})
         for home in self.homes():
             home.chmod(0o600)
@@ -224,7 +224,7 @@ class Plant:
                     self.written[log.name] = log.read_text("utf-8")
 
     def daemon_life(self, storage: str, name: str, *, plan: str) -> str:
-        """Let a daemon carry out a deployment that is hidden behind a marked link; returns the deployment's id."""
+        """Let a daemon carry out a deployment behind a marked link; return the deployment's id."""
         device = self.device
         device.write("plan", plan)
         deployment = device.deploy(name)
@@ -246,9 +246,9 @@ class Plant:
         return deployment
 
     def collect(self) -> None:
-        """Gather what lies on disk and what the server was told, and learn which tokens there were."""
+        """Collect all files on disk and all requests to the server, and find out which tokens there were."""
         device = self.device
-        devices: Any = device.server._state.devices  # the server keeps its tokens to itself
+        devices: Any = device.server._state.devices  # the server doesn't disclose its tokens
         self.secrets["token"] = [token.rpartition(".")[2] for token in devices._grants]
         for path in sorted(device.root.rglob("*")):
             if path.is_file() and path not in self.homes():
@@ -257,7 +257,7 @@ class Plant:
             self.written[f"log of {deployment.id}"] = json.dumps(device.server.log(deployment.id, device.id))
 
     def homes(self) -> list[Path]:
-        """The files whose business it is to hold secrets; they are private."""
+        """The files that are meant to hold secrets; they are private."""
         root = self.device.root
         names = ("mender.conf", "client.key", "locked.pem", "passphrase", "tenant")
         return [self.device.key, *(root / "etc/mender" / name for name in names)]
@@ -276,7 +276,7 @@ def offer(deployment: str, link: str, name: str) -> str:
 
 
 def bad_storage(directory: Path) -> RawServer:
-    """A storage that fails in many ways, each with a link at hand, before it hands the Artifact over."""
+    """A storage that fails in many ways, each with its own link, before it returns the Artifact."""
     ways = [
         b"HTTP/1.1 503 No\r\nContent-Length: 0\r\nRetry-After: 1\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nno header at all\r\nContent-Length: 9999\r\n\r\n",
@@ -329,12 +329,12 @@ class Watcher:
                 environment = _read(pid, "environ")
                 todo += [(child, environment) for child in _children(pid)]
                 self._note(f"command line of {pid}", _read(pid, "cmdline"))
-                # a process has the environment of its parent until it becomes another program
+                # a process has its parent's environment until it executes another program
                 if parents and environment != parents:
                     self._note(f"environment of {pid}", environment)
 
     def _note(self, name: str, data: bytes) -> None:
-        if data:  # else it has ended
+        if data:  # otherwise it has ended
             self.seen[name] = data.replace(b"\0", b" ").decode("utf-8", "replace")
 
 
@@ -347,7 +347,7 @@ def _read(pid: int, name: str) -> bytes:
 
 def _children(pid: int) -> list[int]:
     found: list[int] = []
-    with contextlib.suppress(OSError):  # it ends meanwhile
+    with contextlib.suppress(OSError):  # it has ended in the meantime
         for task in os.listdir(f"/proc/{pid}/task"):
             found += [int(child) for child in _read(pid, f"task/{task}/children").split()]
     return found

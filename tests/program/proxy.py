@@ -1,4 +1,4 @@
-"""A network that breaks where it is told to: a forwarder between the client and the dev server in plain HTTP.
+"""A network with faults at chosen points: a forwarder between the client and the dev server in plain HTTP.
 
 It understands just enough of HTTP to know which kind of request it carries and where its parts end. Addresses of the
 storage are exchanged on the way, so that downloads come through here as well.
@@ -55,7 +55,7 @@ class FaultProxy:
     def _listen() -> socket.socket:
         while True:
             listener = socket.create_server(("127.0.0.1", 0))
-            if listener.getsockname()[1] >= 10000:  # as long as the one that it stands for
+            if listener.getsockname()[1] >= 10000:  # as long as the URL that it replaces
                 return listener
             listener.close()
 
@@ -66,7 +66,7 @@ class FaultProxy:
 
     @property
     def is_armed(self) -> bool:
-        """Whether the fault is still to come."""
+        """Whether the fault is still pending."""
         with self._lock:
             return self._fault is not None
 
@@ -143,7 +143,7 @@ class FaultProxy:
         return reply.replace(*self._exchanged) if b"application/json" in reply[:head] else reply
 
     def _read(self, sock: socket.socket, *, is_reply: bool = False) -> bytes:
-        """One whole message; empty when the other side has gone."""
+        """One complete message; empty if the other side has closed the connection."""
         data, total = b"", -1
         while total < 0 or len(data) < total:
             try:

@@ -1,4 +1,4 @@
-"""A device that is a directory, and the real program running in it as processes.
+"""A device that is a directory, in which the real program runs as processes.
 
 The device's scripts are tiny and told what to do by files, so that a test reads as a story: what the device is, what
 goes wrong, what must be seen on both sides.
@@ -40,7 +40,7 @@ echo "$$ $(cut -d ' ' -f 6 /proc/$$/stat) $1 $(pwd)" >"$root/process"
 echo "installing $MENDER_ARTIFACT_NAME"
 . "$root/plan"
 """
-"""Notes each run and how it was started, then does what the file ``plan`` says."""
+"""Records each run and how it was started, then follows the file ``plan``."""
 
 REPORT = """
 "$MENDER_CLIENT" --root "$root" report {outcome} --timeout 180 && rm -f "$MENDER_DATA_DIR/update.lock"
@@ -51,7 +51,7 @@ echo "artifact_name=$MENDER_ARTIFACT_NAME" >"$root/etc/mender/artifact_info"
 """ + REPORT.format(outcome="--success")
 FAIL = REPORT.format(outcome="--failure --reason 'no room on B'")
 LEAVE = ":"
-"""Ends at once and leaves the lock: the test is the sub-updater's second half."""
+"""Ends immediately and leaves the lock: the test acts as the rest of the sub-updater."""
 HOLD = """
 turns=0
 while [ -e "$root/plan" ] && [ ! -e "$root/go" ] && [ "$turns" -lt 20000 ]; do sleep 0.05; turns=$((turns + 1)); done
@@ -88,7 +88,7 @@ class Process:
 
     @property
     def text(self) -> str:
-        """Everything that it has said so far."""
+        """Its output so far."""
         return self._log.read_text("utf-8", "replace")
 
     @property
@@ -97,7 +97,7 @@ class Process:
         return self.process.poll() is None
 
     def wait_for(self, words: str, *, count: int = 1) -> None:
-        """Wait until it has said this so many times."""
+        """Wait until its output contains this the given number of times."""
 
         def is_said() -> bool:
             said = self.text.count(words)
@@ -121,12 +121,12 @@ class Process:
             raise AssertionError(f"did not end within {PATIENCE_S:g} s:\n{self.text}") from error
 
     def kill(self) -> None:
-        """The power goes for this process."""
+        """Kill this process, as a power cut does."""
         self.process.kill()
         self.process.wait()
 
     def stop(self) -> int:
-        """Ask it to end, as a service manager does, and return the exit code."""
+        """Ask it to exit, as a service manager does, and return the exit code."""
         if self.is_alive:
             self.send(signal.SIGTERM)
         return self.wait_exit()
@@ -164,7 +164,7 @@ class Device:
             self.id = self.preauthorize()
 
     def preauthorize(self) -> str:
-        """Give the device a key that the server trusts; an elliptic one, which is made in no time."""
+        """Give the device a key that the server trusts: an elliptic one, which is generated instantly."""
         key = ec.generate_private_key(ec.SECP256R1())
         pem, pkcs8 = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
         self.write("var/lib/mender/mender-agent.pem", key.private_bytes(pem, pkcs8, _PLAIN).decode())
@@ -191,7 +191,7 @@ class Device:
 
     @property
     def journal(self) -> dict[str, Any]:
-        """The client's memory; empty when there is none."""
+        """The state file of the client; empty if there is none."""
         path = self.data / "journal.json"
         document: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
         return document
@@ -243,7 +243,7 @@ class Device:
         return self.server.deploy(name, [self.id])
 
     def statuses(self, deployment_id: str) -> list[str]:
-        """What the server heard of a deployment, in order."""
+        """The statuses of a deployment that the server received, in order."""
         return self.server.statuses(deployment_id, self.id)
 
     def log_of(self, deployment_id: str) -> str:
@@ -251,7 +251,7 @@ class Device:
         return "\n".join(entry["message"] for entry in self.server.log(deployment_id, self.id) or [])
 
     def wait_status(self, deployment_id: str, status: str) -> None:
-        """Wait until the server has heard a status."""
+        """Wait until the server has received a status."""
         wait_until(
             lambda: status in self.statuses(deployment_id),
             what=f"status {status} (so far {self.statuses(deployment_id)}; {self.said})",
@@ -260,7 +260,7 @@ class Device:
     # -- its processes --------------------------------------------------------------------------------------
 
     def wait_over(self, deployment_id: str) -> None:
-        """Wait until the server has heard an outcome, and the lock is gone."""
+        """Wait until the server has received an outcome, and the lock is gone."""
         wait_until(
             lambda: {"success", "failure"} & set(self.statuses(deployment_id)) and not self.lock.exists(),
             what=f"an outcome ({self.said})",
@@ -281,7 +281,7 @@ class Device:
         return self.start("daemon", "--no-syslog", *arguments, before=before)
 
     def run(self, *arguments: str, root: bool = True) -> subprocess.CompletedProcess[str]:
-        """Run the program to its end; it must not show a traceback."""
+        """Run the program to its end; it must not print a traceback."""
         argv = [str(self.program), *(["--root", str(self.root)] if root else []), *arguments]
         done = forking.run(argv)
         assert "Traceback" not in done.stdout + done.stderr, done.stderr
@@ -293,13 +293,13 @@ class Device:
 
     @property
     def said(self) -> str:
-        """Everything that the device's processes have said, for the message of a failed test."""
+        """The output of all the device's processes, for the message of a failed test."""
         texts = [process.text for process in self.processes]
         log = self.data / "sub-updater.log"
         return "\n--\n".join([*texts, log.read_text("utf-8", "replace") if log.exists() else ""])
 
     def close(self) -> None:
-        """End what still runs."""
+        """Stop all processes."""
         (self.root / "go").touch()
         for process in self.processes:
             if process.is_alive:

@@ -1,4 +1,4 @@
-"""Counts what a series of kills comes to, and runs one at length."""
+"""Counts the results of a series of kills, and runs one at length."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import Protocol
 
 @dataclass
 class Tally:
-    """What a series of kills came to.
+    """The results of a series of kills.
 
     Attributes:
         kills: processes killed, and power cuts.

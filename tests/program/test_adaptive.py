@@ -1,4 +1,4 @@
-"""Adaptive downloads with the real program: what the partitions hold doesn't cross the link, also after kills."""
+"""Adaptive downloads with the real program: blocks on the partitions aren't downloaded, even after kills."""
 
 from __future__ import annotations
 
@@ -53,11 +53,11 @@ Download)
     done ;;
 esac
 """
-"""Streams the image into the other partition, as a module for A/B devices does."""
+"""Streams the image to the other partition, as a module for A/B devices does."""
 
 
 def with_partitions(device: Device, *, blocks: int, changed: Sequence[int], **keys: object) -> Path:
-    """Give the device a partition with the old image; returns the Artifact of the new one."""
+    """Give the device a partition with the old image; return the Artifact of the new one."""
     directory = device.root.parent
     old = make_image(directory / "a.img", blocks=blocks)
     device.configure(RootfsPartA=str(old), RootfsPartB=str(directory / "b.img"), **keys)
@@ -94,7 +94,7 @@ def served(device: Device) -> tuple[int, int]:
 
 
 def test_a_small_change_is_a_small_download(device: Device) -> None:
-    """Of an image in which a few blocks changed, those few cross the link; the sub-updater gets a valid Artifact."""
+    """If only a few blocks of an image changed, only those are downloaded; the sub-updater gets a valid Artifact."""
     artifact = with_partitions(device, blocks=2048, changed=[700, 701, 1500])
     deployment = device.deploy("release-2", file=artifact)
     assert 0 == device.daemon().wait_exit()
@@ -109,7 +109,7 @@ def test_a_small_change_is_a_small_download(device: Device) -> None:
 
 
 def test_it_is_told(device: Device) -> None:
-    """Log, history and its JSON tell what was fetched and what was reused."""
+    """The log, the history and its JSON say what was downloaded and what was reused."""
     artifact = with_partitions(device, blocks=1024, changed=[700])
     deployment = device.deploy("release-2", file=artifact)
     daemon = device.daemon()
@@ -122,7 +122,7 @@ def test_it_is_told(device: Device) -> None:
 
 
 def test_it_can_be_switched_off(device: Device) -> None:
-    """With AdaptiveDownload off the whole Artifact is fetched in one request, as it is."""
+    """With AdaptiveDownload off the complete Artifact is downloaded unchanged in one request."""
     artifact = with_partitions(device, blocks=1024, changed=[700], AdaptiveDownload="off")
     device.deploy("release-2", file=artifact)
     device.daemon().wait_exit()
@@ -131,7 +131,7 @@ def test_it_can_be_switched_off(device: Device) -> None:
 
 
 def test_a_storage_without_ranges(device: Device) -> None:
-    """From a storage that ignores Range the Artifact comes as a whole, with one request."""
+    """From a storage that ignores Range the complete Artifact is downloaded with one request."""
     artifact = with_partitions(device, blocks=1024, changed=[700])
     device.server.add_fault(Fault(kind="artifact", ignore_range=True, times=None))
     deployment = device.deploy("release-2", file=artifact)
@@ -141,7 +141,7 @@ def test_a_storage_without_ranges(device: Device) -> None:
 
 
 def test_straight_into_an_update_module(device: Device) -> None:
-    """An update module gets the image as it is put together; nothing of its size is stored."""
+    """An update module gets the image while it is assembled; nothing of its size is stored."""
     artifact = with_partitions(device, blocks=2048, changed=[700, 701, 1500])
     target = with_module(device)
     deployment = device.deploy("release-2", file=artifact)
@@ -154,7 +154,7 @@ def test_straight_into_an_update_module(device: Device) -> None:
 
 
 def test_a_signature_stays_valid(device: Device) -> None:
-    """With ArtifactVerifyKey, what is handed over has a valid signature, for the sub-updater to verify."""
+    """With ArtifactVerifyKey, the handed-over Artifact has a valid signature, which the sub-updater can verify."""
     directory = device.root.parent
     private, public = generate_key_pair(directory)
     device.write("etc/mender/verify.pem", public.read_text())
@@ -171,7 +171,7 @@ def test_a_signature_stays_valid(device: Device) -> None:
 
 
 def test_killed_again_and_again(device: Device, is_nightly: bool) -> None:
-    """Ten times killed in the middle, the client fetches hardly more than undisturbed."""
+    """After ten kills during the download, the client has downloaded hardly more than without any."""
     members = range(30, 830, 4)
     artifact = with_partitions(device, blocks=835 * 8, changed=[8 * member for member in members])
     device.server.add_fault(Fault(kind="artifact", delay_seconds=0.01, times=None))
@@ -186,5 +186,5 @@ def test_killed_again_and_again(device: Device, is_nightly: bool) -> None:
     undisturbed = len(members) * 32_800 + 64 * 1024 + 835 * 8 * 8
     assert served(device)[0] <= 1.05 * undisturbed, (served(device), undisturbed)
     outcome = device.journal["outcomes"][-1]
-    assert 0 <= served(device)[0] - outcome["fetched_bytes"] <= (KILLS + 1) * 320 * 1024  # noted now and then
+    assert 0 <= served(device)[0] - outcome["fetched_bytes"] <= (KILLS + 1) * 320 * 1024  # recorded now and then
     assert (device.root.parent / "new.img").read_bytes() in (device.root / "installed.mender").read_bytes()

@@ -22,7 +22,7 @@ from program.test_adaptive import served, with_partitions
     ],
 )
 def test_what_diff_says_is_what_the_device_fetches(device: Device, changed: Sequence[int]) -> None:
-    """As many requests, and as many bytes but for a kibibyte of the request for the index."""
+    """The number of requests agrees, and the number of bytes but for a kibibyte of the request for the index."""
     artifact = with_partitions(device, blocks=2048, changed=changed)
     done = device.run("artifact", "diff", "--json", str(device.root.parent / "a.img"), str(artifact), root=False)
     assert (0, "") == (done.returncode, done.stderr)

@@ -1,4 +1,4 @@
-"""The command line: verbs, options, exit codes, what goes to which output."""
+"""The command line: verbs, options, exit codes, and which output is used for what."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_wrong_usage(device: Device, arguments: tuple[str, ...]) -> None:
 
 
 def test_show_artifact(device: Device) -> None:
-    """``show-artifact`` prints the name alone, and needs neither server nor key."""
+    """``show-artifact`` prints only the name, and needs neither server nor key."""
     device.write("etc/mender/artifact_info", "artifact_group=lab\nartifact_name=release-7\n")
     device.key.unlink()
     done = device.run("show-artifact")
@@ -70,14 +70,14 @@ def test_bootstrap_makes_a_key_and_keeps_it(newborn: Device) -> None:
 
 @pytest.mark.parametrize("arguments", [("-F", "bootstrap"), ("bootstrap", "--forcebootstrap")])
 def test_forced_bootstrap_replaces_the_key(device: Device, arguments: tuple[str, ...]) -> None:
-    """``-F``, before or after the verb, makes a new key, a broken one notwithstanding."""
+    """``-F``, before or after the verb, generates a new key, even if the old one is broken."""
     device.write("var/lib/mender/mender-agent.pem", "broken")
     assert 0 == device.call(*arguments).returncode
     assert device.key.read_text().startswith("-----BEGIN PRIVATE KEY-----")
 
 
 def test_forced_daemon_is_a_new_key_set(device: Device) -> None:
-    """A daemon with ``-F`` makes a new key, which the server has to accept."""
+    """A daemon with ``-F`` generates a new key, which has to be accepted on the server."""
     old = device.key.read_bytes()
     daemon = device.daemon("-F")
     daemon.wait_for("pending acceptance")
@@ -87,7 +87,7 @@ def test_forced_daemon_is_a_new_key_set(device: Device) -> None:
 
 @pytest.mark.parametrize("verb", ["bootstrap", "daemon", "send-inventory"])
 def test_broken_key_is_never_overwritten(device: Device, verb: str) -> None:
-    """A broken key is an error that says what to do, and stays as it is."""
+    """A broken key is an error with a remedy, and stays unchanged."""
     device.write("var/lib/mender/mender-agent.pem", "-----BEGIN PRIVATE KEY-----\nbroken\n-----END PRIVATE KEY-----\n")
     before = device.key.read_bytes()
     done = device.run(verb) if verb == "daemon" else device.call(verb)
@@ -117,7 +117,7 @@ def test_log_goes_to_the_file(device: Device) -> None:
 
 
 def test_check_update_without_a_daemon(device: Device) -> None:
-    """Without a daemon ``check-update`` asks the server: 2 when there is nothing, 0 and the name when there is."""
+    """Without a daemon ``check-update`` polls the server: 2 without an update, 0 and the name with one."""
     nothing = device.run("check-update")
     assert (2, "no update\n") == (nothing.returncode, nothing.stdout)
     deployment = device.deploy("release-2")
@@ -128,7 +128,7 @@ def test_check_update_without_a_daemon(device: Device) -> None:
 
 
 def test_check_update_while_one_is_in_progress(device: Device) -> None:
-    """While a sub-updater works ``check-update`` asks nobody: the answer could contradict the deployment."""
+    """While a sub-updater works ``check-update`` sends no poll: the answer could contradict the deployment."""
     device.write("plan", LEAVE)
     deployment = device.deploy("release-2")
     device.daemon().wait_exit()
@@ -140,7 +140,7 @@ def test_check_update_while_one_is_in_progress(device: Device) -> None:
 
 
 def test_check_update_beside_a_daemon(device: Device) -> None:
-    """Beside a daemon ``check-update`` makes it poll now, however long its interval is."""
+    """While a daemon runs ``check-update`` makes it poll immediately, however long its interval is."""
     device.configure(UpdatePollIntervalSeconds=3600)
     daemon = device.daemon()
     wait_until(lambda: 204 in [one.status for one in device.server.requests])
@@ -151,7 +151,7 @@ def test_check_update_beside_a_daemon(device: Device) -> None:
 
 
 def test_check_update_that_waits(device: Device) -> None:
-    """``check-update --wait`` ends when the update is handed over, with 0; when there is none, with 2."""
+    """``check-update --wait`` ends with 0 when the update is handed over, and with 2 if there is none."""
     device.configure(UpdatePollIntervalSeconds=3600)
     device.write("plan", LEAVE)
     daemon = device.daemon()
@@ -165,7 +165,7 @@ def test_check_update_that_waits(device: Device) -> None:
 
 
 def test_check_update_that_waits_for_a_failure(device: Device) -> None:
-    """An update that fails is exit code 1 of ``check-update --wait``, with the reason, which ``history`` has too."""
+    """A failed update makes ``check-update --wait`` exit with 1 and the reason, which ``history`` has too."""
     device.configure(UpdatePollIntervalSeconds=3600)
     daemon = device.daemon()
     wait_until(lambda: 204 in [one.status for one in device.server.requests])
@@ -185,7 +185,7 @@ def test_check_update_that_waits_for_a_failure(device: Device) -> None:
 
 
 def test_status_after_check_update(device: Device) -> None:
-    """Once a requested poll is done ``status`` shows it: a status that is a minute old would mislead."""
+    """``status`` is up to date once a requested poll is done: an old status would mislead."""
     device.configure(UpdatePollIntervalSeconds=3600)
     device.daemon()
     wait_until(lambda: 204 in [one.status for one in device.server.requests])
@@ -199,7 +199,7 @@ def test_status_after_check_update(device: Device) -> None:
 
 
 def test_log(device: Device) -> None:
-    """``log`` prints what was recorded of the last deployment, the sub-updater's output too; 2 without any."""
+    """``log`` prints the log of the last deployment with the sub-updater's output; without any it exits with 2."""
     none = device.call("log")
     assert (2, "no deployment was logged on this device\n") == (none.returncode, none.stdout)
     device.write("plan", FAIL)
@@ -233,7 +233,7 @@ def test_what_would_be_sent(device: Device) -> None:
 
 
 def test_send_inventory_beside_a_daemon(device: Device) -> None:
-    """Beside a daemon ``send-inventory`` makes it send the inventory now, also an unchanged one."""
+    """While a daemon runs ``send-inventory`` makes it send the inventory immediately, even an unchanged one."""
     daemon = device.daemon()
     daemon.wait_for("inventory sent")
     done = device.run("send-inventory")
@@ -242,7 +242,7 @@ def test_send_inventory_beside_a_daemon(device: Device) -> None:
 
 
 def test_second_daemon_is_refused(device: Device) -> None:
-    """A second daemon on the same data directory ends with 1 and names the first; the first goes on."""
+    """A second daemon on the same data directory exits with 1 and names the first, which keeps running."""
     first = device.daemon()
     first.wait_for("started")
     second = device.run("daemon", "--no-syslog")
@@ -260,7 +260,7 @@ def test_next_daemon_beside_the_sub_updater(device: Device) -> None:
 
 
 def test_no_network_is_named(device: Device, server: DevServer) -> None:
-    """A server that is not there is named, with what to check."""
+    """An unreachable server is named, with what to check."""
     server.stop()
     done = device.run("check-update")
     assert 1 == done.returncode
@@ -268,7 +268,7 @@ def test_no_network_is_named(device: Device, server: DevServer) -> None:
 
 
 def test_untrusted_certificate_is_named(device: Device) -> None:
-    """A server whose certificate nobody vouches for is refused, with what to check."""
+    """A server with an untrusted certificate is refused, with what to check."""
     device.configure(ServerCertificate=None)
     done = device.run("check-update")
     assert 1 == done.returncode
@@ -277,7 +277,7 @@ def test_untrusted_certificate_is_named(device: Device) -> None:
 
 
 def test_proxy_variable_that_cannot_be_used(device: Device) -> None:
-    """A proxy variable that can't be used is a fault of the configuration, named without what it holds."""
+    """An unusable proxy variable is a configuration error that names the variable but not its value."""
     process = device.start("check-update", environment={"https_proxy": "socks5://user:secret@proxy"})
     assert 78 == process.wait_exit()
     assert "https_proxy: cannot use this proxy: only proxies with an http:// address are supported" in process.text
@@ -285,7 +285,7 @@ def test_proxy_variable_that_cannot_be_used(device: Device) -> None:
 
 
 def test_proxy_that_is_not_there(device: Device) -> None:
-    """A proxy that can't be reached is named, not the server, and its password isn't."""
+    """The error for an unreachable proxy names the proxy, not the server, and omits its password."""
     device.configure(ServerURL="https://mender.invalid")
     with socket.create_server(("127.0.0.1", 0)) as listener:
         place = f"127.0.0.1:{listener.getsockname()[1]}"

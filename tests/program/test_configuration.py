@@ -43,7 +43,7 @@ def test_configuration_arrives(device: Device) -> None:
 
 
 def test_configuration_that_can_not_be_applied(device: Device) -> None:
-    """A program that fails fails the deployment; the configuration of before is applied and reported again."""
+    """A program that fails fails the deployment; the previous configuration is applied and reported again."""
     device.daemon()
     for configuration, outcome in (({"a": "good"}, "success"), ({"a": "bad"}, "failure")):
         deployment = device.server.configure(device.id, configuration)
@@ -55,7 +55,7 @@ def test_configuration_that_can_not_be_applied(device: Device) -> None:
 
 
 def test_update_goes_to_the_sub_updater(device: Device) -> None:
-    """Every other deployment is the sub-updater's, as ever."""
+    """Every other deployment is handed over to the sub-updater as usual."""
     device.daemon()
     deployment = device.deploy("release-2")
     device.wait_over(deployment)

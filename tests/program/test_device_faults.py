@@ -1,4 +1,4 @@
-"""Faults of the device: scripts, files, settings, disk. Each has a clear message, and the daemon lives where it can."""
+"""Faults of the device: scripts, files, settings, disk. Each has a clear message; the daemon survives if possible."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ WRONG_IDENTITIES = {
 
 
 def test_wrong_identity(device: Device) -> None:
-    """Without an identity there is no request; the message says what is wrong, and a right one is used."""
+    """Without an identity no request is sent; the message says what is wrong, and a corrected identity is used."""
     for script, words in WRONG_IDENTITIES.values():
         device.write_script(IDENTITY, script)
         done = device.call("check-update")
@@ -48,7 +48,7 @@ def test_wrong_identity(device: Device) -> None:
 
 @pytest.mark.parametrize("how", ["missing", "not executable", "no interpreter"])
 def test_identity_script_that_cannot_run(device: Device, how: str) -> None:
-    """An identity script that can't run is named, with what to do."""
+    """An identity script that can't be run is named, with a remedy."""
     script = device.root / IDENTITY
     if how == "missing":
         script.unlink()
@@ -63,7 +63,7 @@ def test_identity_script_that_cannot_run(device: Device, how: str) -> None:
 
 
 def test_wrong_inventory_scripts(device: Device) -> None:
-    """Inventory scripts that fail or print nonsense or without end are left out with a warning."""
+    """Inventory scripts that fail, print nonsense or print endlessly are skipped with a warning."""
     for name, script in {
         "a-fails": "echo lost=1; exit 1",
         "b-endless": "yes endless=1",
@@ -100,7 +100,7 @@ def _no_interpreter(path: Path) -> None:
 
 @pytest.mark.parametrize("spoil", [_missing, _plain, _no_interpreter])
 def test_sub_updater_that_cannot_run(device: Device, spoil: object) -> None:
-    """A sub-updater that can't be started fails the deployment with its log; the lock goes, and the daemon polls on."""
+    """A sub-updater that can't be started fails the deployment with a log; the lock is removed, polling continues."""
     script = device.root / "usr/share/mender/install"
     good = script.read_text()
     spoil(script)  # type: ignore[operator]  # one of the three
@@ -153,7 +153,7 @@ def test_wrong_configuration(tmp_path: Path, wrong: tuple[str | bytes, str]) -> 
 
 
 def test_all_wrong_keys_at_once(device: Device) -> None:
-    """All problems of both files end the process with 78 and are told at once; an unknown key is a warning."""
+    """All errors of both files are reported together, and the exit code is 78; an unknown key is a warning."""
     device.configure(UpdatePollIntervalSeconds=-1, SkipVerify=3, TenantToken=[])
     device.write("var/lib/mender/mender.conf", json.dumps({"RetryPollIntervalSeconds": True}))
     done = device.run("daemon")
@@ -164,7 +164,7 @@ def test_all_wrong_keys_at_once(device: Device) -> None:
 
 
 def test_missing_device_type(device: Device) -> None:
-    """Without a device type the server isn't asked: a wrong one would end deployments."""
+    """Without a device type no poll is sent: a wrong one would end deployments."""
     path = device.data / "device_type"
     path.unlink()
     daemon = device.daemon()
@@ -175,7 +175,7 @@ def test_missing_device_type(device: Device) -> None:
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "\0" * 500])
 def test_damaged_journal(device: Device, content: str) -> None:
-    """A state file that is no JSON object is set aside under a new name and reported, and the client goes on."""
+    """A state file that is no JSON object is renamed and reported, and the client continues."""
     device.write("var/lib/mender/journal.json", content)
     deployment = device.deploy("release-2")
     daemon = device.daemon()
@@ -188,7 +188,7 @@ def test_damaged_journal(device: Device, content: str) -> None:
 
 @pytest.mark.parametrize("content", ["an-old-deployment\n", "", "../../etc\n"])
 def test_stale_lock_never_silences(device: Device, content: str) -> None:
-    """A daemon that finds a lock says for what it waits, and goes on when the lock is gone."""
+    """A daemon that finds a lock says what it waits for, and continues when the lock is gone."""
     device.lock.write_text(content)
     daemon = device.daemon()
     daemon.wait_for("for the removal of update.lock")
@@ -224,7 +224,7 @@ def nobody(make_device: MakeDevice) -> Device:
 
 
 def test_read_only_data_directory(nobody: Device) -> None:
-    """A data directory that can't be written ends the daemon with a message that names the file and what to check."""
+    """A data directory that isn't writable ends the daemon with a message that names the file and what to check."""
     nobody.data.chmod(0o500)
     done = nobody.run("daemon", "--no-syslog")
     nobody.data.chmod(0o700)
@@ -233,7 +233,7 @@ def test_read_only_data_directory(nobody: Device) -> None:
 
 
 def test_data_directory_becomes_read_only(nobody: Device) -> None:
-    """A data directory that becomes read-only fails a deployment on the server, who learns why; the daemon lives."""
+    """A data directory that becomes read-only fails a deployment with the reason in its log; the daemon survives."""
     daemon = nobody.daemon()
     daemon.wait_for("inventory sent")
     nobody.data.chmod(0o500)
@@ -248,7 +248,7 @@ def test_data_directory_becomes_read_only(nobody: Device) -> None:
 
 
 def test_full_disk(device: Device) -> None:
-    """On a full disk the deployment fails with a reason, before the download where it can; the daemon lives."""
+    """On a full disk the deployment fails with a reason, if possible before the download; the daemon survives."""
     files = {path.name: path.read_bytes() for path in device.data.iterdir()}
     done = subprocess.run(
         ["mount", "-t", "tmpfs", "-o", "size=1m,mode=0700", "none", str(device.data)],
@@ -283,7 +283,7 @@ def test_full_disk(device: Device) -> None:
 
 
 def test_lock_that_is_taken_by_hand(device: Device) -> None:
-    """A lock that somebody takes by hand stops the polling until it is gone, and the daemon says so."""
+    """A lock that somebody creates by hand stops the polling until it is removed, and the daemon reports that."""
     daemon = device.daemon()
     daemon.wait_for("inventory sent")
     device.lock.write_text("by-hand\n")
@@ -296,7 +296,7 @@ def test_lock_that_is_taken_by_hand(device: Device) -> None:
 
 
 def test_skip_verify_is_said_at_every_start(device: Device) -> None:
-    """A client that trusts every server says so each time it starts, and does trust it."""
+    """A client that trusts every server warns about it at each start, and does trust every server."""
     for start, setting in (([], True), ([], True), (["--skipverify"], None)):
         device.configure(SkipVerify=setting, ServerCertificate=None)
         daemon = device.daemon(*start)
@@ -306,8 +306,8 @@ def test_skip_verify_is_said_at_every_start(device: Device) -> None:
 
 
 def test_plain_http_is_said_at_the_start(device: Device) -> None:
-    """A client that reaches a server outside of this device without TLS says so; inside of it that is fine."""
-    device.configure(ServerURL="http://mender.test")  # asked of the proxy, and never of a name server
+    """A client that uses a server on another machine without TLS warns about it; on this machine that is fine."""
+    device.configure(ServerURL="http://mender.test")  # the proxy is asked for it, never a name server
     daemon = device.start("daemon", "--no-syslog", environment={"http_proxy": "http://127.0.0.1:9"})
     daemon.wait_for("http://mender.test is used without TLS: an attacker can read the token")
     daemon.stop()
@@ -319,7 +319,7 @@ def test_plain_http_is_said_at_the_start(device: Device) -> None:
 
 
 def test_sub_updater_that_another_user_could_have_written(device: Device) -> None:
-    """A sub-updater that another user could have written isn't started: the deployment fails, and the log says why."""
+    """A sub-updater that is writable by another user isn't started: the deployment fails with the reason in its log."""
     script = device.root / "usr/share/mender/install"
     script.chmod(0o777)
     deployment = device.deploy("release-2")
@@ -330,7 +330,7 @@ def test_sub_updater_that_another_user_could_have_written(device: Device) -> Non
 
 
 def test_configuration_that_another_user_could_have_written(device: Device) -> None:
-    """Settings that another user could have written are refused, with the command that mends them."""
+    """Settings that are writable by another user are refused, with the command that corrects it."""
     config = device.root / "etc/mender/mender.conf"
     config.chmod(0o666)
     done = device.run("check-update")
@@ -359,7 +359,7 @@ def test_private_files(device: Device, umask: str) -> None:
 
 
 def test_an_artifact_that_needs_more_memory_than_there_is(device: Device, tmp_path: Path) -> None:
-    """It fails the deployment, at once and with the reason; the daemon goes on, and installs the next one."""
+    """The fault fails the deployment immediately, with the reason; the daemon continues and installs the next one."""
     content = b"image" * 4000
     filters = [{"id": lzma.FILTER_LZMA2, "dict_size": 64 << 20}]
     info = {

@@ -1,4 +1,4 @@
-"""A download by the clock, with the real client and storage."""
+"""A download limited to a window, with the real client and storage."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from waiting import PATIENCE_S, wait_until
 def test_leaves_its_window(
     mender_device: DirectoryDevice, mender_server: DevServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A download stops at the end of its window, survives a kill, and goes on in the next one with a fresh link."""
+    """A download stops at the end of its window, survives a kill, and resumes in the next one with a new link."""
     monkeypatch.delenv("TZ", raising=False)
     device, part = mender_device, mender_device.root / "var/lib/mender/artifact.mender.part"
 

@@ -1,4 +1,4 @@
-"""Forks behave as the programs that they stand for, to whoever starts them."""
+"""Forks behave like the programs that they replace, for the process that starts them."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ WAIT = "import os, pathlib, time; pathlib.Path('pid').write_text(f'{os.getpid()}
 
 
 def test_what_a_process_is_given(tmp_path: Path) -> None:
-    """Words, environment, directory and umask are those of whoever starts it, and so are outputs and exit code."""
+    """Arguments, environment, directory and umask are those of the caller, and so are outputs and exit code."""
     os.umask(0o027)
     done = forking.run([sys.executable, "-c", SHOW.format(3), "x"], {**os.environ, "WORD": "said"}, tmp_path)
     assert (3, f"said {tmp_path} 0o27 ['x']\n", "") == (done.returncode, done.stdout, done.stderr)
 
 
 def test_what_is_not_caught(tmp_path: Path) -> None:
-    """An error that nobody catches is shown, and ends it with 1."""
+    """An uncaught exception is printed, and the exit code is 1."""
     done = forking.run([sys.executable, "-c", "raise ValueError('x')"], directory=tmp_path)
     assert (1, True) == (done.returncode, done.stderr.endswith("ValueError: x\n"))
 
 
 def test_signals_end_it(tmp_path: Path) -> None:
-    """What kills it is known."""
+    """The signal that kills it is known."""
     process = forking.start([sys.executable, "-c", WAIT], os.environ, 1, 2, tmp_path)
     assert None is process.poll()
     process.send_signal(signal.SIGTERM)
@@ -37,7 +37,7 @@ def test_signals_end_it(tmp_path: Path) -> None:
 
 
 def _started(directory: Path) -> tuple[subprocess.Popen[bytes], int]:
-    """A stand-in that waits, and the process that it stands for."""
+    """A stand-in that waits, and the process that it represents."""
     process = subprocess.Popen([forking.python(), "-c", WAIT], cwd=directory)
     file = directory / "pid"
     wait_until(lambda: file.exists() and file.read_text().endswith("\n"))
@@ -49,7 +49,7 @@ def _has_ended(pid: int) -> bool:
 
 
 def test_signals_are_passed_on(tmp_path: Path) -> None:
-    """A signal for the stand-in is one for its process, and ends both."""
+    """A signal to the stand-in is passed to its process, and ends both."""
     process, pid = _started(tmp_path)
     process.send_signal(signal.SIGTERM)
     assert -signal.SIGTERM == process.wait(PATIENCE_S)
@@ -57,7 +57,7 @@ def test_signals_are_passed_on(tmp_path: Path) -> None:
 
 
 def test_a_killed_stand_in_takes_its_process_along(tmp_path: Path) -> None:
-    """Nothing goes on that nobody could end."""
+    """No process keeps running that nobody could end."""
     process, pid = _started(tmp_path)
     process.kill()
     process.wait(PATIENCE_S)

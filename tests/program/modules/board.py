@@ -1,4 +1,4 @@
-"""A device that installs by an update module, which notes each call and does what the test tells it.
+"""A device that installs with an update module, which records each call and does what the test tells it.
 
 State scripts, the update module, the program ``reboot`` and the server note what happens in one file, in the order in
 which it happens, so that a test compares one line with the installer contract.
@@ -35,12 +35,12 @@ FAIL = "exit 1"
 KILL = "once && kill -9 $PPID; true"
 STOP = "once && kill -TERM $PPID && exec sleep 3600; true"
 CUT = "kill -9 $PPID; sleep 3600"
-"""What ``reboot`` does: the client doesn't outlive it."""
+"""What ``reboot`` does: it ends the client."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Happening:
-    """What happens in a deployment.
+    """The events of a deployment.
 
     Attributes:
         plan: shell code by the call or script that runs it.
@@ -90,7 +90,7 @@ class Board(Device):
         self.write(name, self.body(call)).chmod(0o755)
 
     def body(self, call: str) -> str:
-        """A program that notes its call."""
+        """A program that records its call."""
         return _BODY.format(call=call, root=self.root)
 
     def _note(self, event: Event) -> None:
@@ -105,7 +105,7 @@ class Board(Device):
 
     @property
     def noted(self) -> list[str]:
-        """What has happened so far."""
+        """The events so far."""
         path = self.root / NOTED
         return path.read_text().split() if path.exists() else []
 
@@ -118,7 +118,7 @@ class Board(Device):
         return path
 
     def live(self) -> str:
-        """Carry the deployment out, in as many lives as it takes; returns its id."""
+        """Carry the deployment out, in as many lives as it takes; return its id."""
         deployment = self.offer()
         self.go_on(deployment)
         return deployment
@@ -152,19 +152,19 @@ class Board(Device):
 
     @property
     def provides(self) -> dict[str, str]:
-        """What ``show-provides`` prints."""
+        """The output of ``show-provides``."""
         return dict(line.split("=", 1) for line in self.call("show-provides").stdout.splitlines())
 
     @property
     def left(self) -> list[str]:
-        """What is left of the update in the data directory."""
+        """The remains of the update in the data directory."""
         found = {path.name for path in self.data.iterdir()} | {
             str(path.relative_to(self.data)) for path in (self.data / "modules").rglob("*") if path.is_file()
         }
         return sorted(name for name in found if name.startswith(("artifact.", "modules/", "update.")))
 
     def close(self) -> None:
-        """End what still runs."""
+        """Stop all processes."""
         self._close_events()
         super().close()
 

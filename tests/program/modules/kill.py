@@ -1,8 +1,8 @@
-"""The power goes, or the client is killed, while an update module installs: then life goes on until all is quiet.
+"""Power failures and kills of the client while an update module installs; then restarts until all is quiet.
 
     python tests/program/modules/kill.py --kills 200 --seed 7
 
-runs this at length and prints what it counted; a few of the same are in ``test_kill.py``.
+runs this at length and prints the counts; a few of the same are in ``test_kill.py``.
 
 The device has two partitions and a boot loader that tries a new one once, all of them files. The module streams into
 the partition that doesn't run. A reboot, like a power cut, ends every process of the device.
@@ -91,7 +91,7 @@ class TwoPartitions(Device):
         self.configure(Installer="modules")
 
     def offer(self, name: str, rng: random.Random) -> str:
-        """Let the server offer a new image; perhaps something will fail. Returns the deployment's id."""
+        """Let the server offer a new image; possibly something will fail. Returns the deployment's id."""
         self.write("reboot", rng.choice(REBOOTS) + "\n")
         self.write("failing", rng.choice(["", "", *FAILING]) + "\n")
         self.write("noted", "")
@@ -105,7 +105,7 @@ class TwoPartitions(Device):
         return self.server.deploy(name, [self.id])
 
     def begin_life(self) -> Process:
-        """Boot, if it must, and start the daemon."""
+        """Boot, if necessary, and start the daemon."""
         (self.root / "has-rebooted").unlink(missing_ok=True)
         path = f"{self.root}/bin:{os.environ['PATH']}"
         return self.start("daemon", "--no-syslog", environment={"PATH": path, MARK: str(self.root)})
@@ -145,17 +145,17 @@ class TwoPartitions(Device):
 
     @property
     def running(self) -> str:
-        """The partition that runs."""
+        """The running partition."""
         return (self.root / "running").read_text().strip()
 
     @property
     def provided_name(self) -> str:
-        """The name of what is installed, as the client knows it."""
+        """The name of the installed software, as the client knows it."""
         return self.call("show-artifact").stdout.strip()
 
     @property
     def left(self) -> list[str]:
-        """What is left of the update in the data directory."""
+        """The remains of the update in the data directory."""
         return [str(path) for path in self.data.rglob("*") if path.name.startswith("artifact.") or "tree" in path.parts]
 
 
@@ -180,7 +180,7 @@ class Reaper:
         self.tally = Tally()
 
     def every_change(self, *, at_most: int = 60) -> int:
-        """Strike after the first change of the journal, in the next deployment after the second, and so on.
+        """Strike after the first change of the state file, in the next deployment after the second, and so on.
 
         Returns:
             After how many changes it was done.
@@ -192,7 +192,7 @@ class Reaper:
         raise AssertionError(f"a deployment changes the journal more than {at_most} times")
 
     def kill_after_change(self, number: int, *, is_power_cut: bool) -> bool:
-        """Strike right after the journal's ``number``-th change of a deployment; False: it has not so many."""
+        """Strike right after the ``number``-th change of the state file; False if there are fewer changes."""
         deployment = self._begin()
         with counting_renames(self._device.data / "journal.json") as renames:
             daemon = self._device.begin_life()
@@ -208,7 +208,7 @@ class Reaper:
         return is_hit
 
     def kill_at_random(self) -> None:
-        """Strike at some instant of a deployment, and perhaps again in the next life."""
+        """Strike at some instant of a deployment, and possibly again in the next life."""
         if not self._seconds:
             self._seconds = self._measure()
         deployment = self._begin()
@@ -219,13 +219,13 @@ class Reaper:
         self._live_on(deployment)
 
     def _measure(self) -> float:
-        """How long a deployment takes when nothing happens."""
+        """The duration of an undisturbed deployment."""
         deployment, begin = self._begin(), time.monotonic()
         self._live_on(deployment)
         return time.monotonic() - begin
 
     def _live_shortly(self, deployment: str, seconds: float) -> None:
-        """Strike so long after the client has an update."""
+        """Strike at this time after the client has received an update."""
         if self._is_over(deployment):
             return
         daemon, end = self._device.begin_life(), 0.0
@@ -257,7 +257,7 @@ class Reaper:
             self._device.boot()
 
     def _is_over(self, deployment: str) -> bool:
-        """Whether the server knows the end, and the client has nothing left to do."""
+        """Whether the server knows the outcome, and the client has nothing left to do."""
         journal = self._device.journal
         return (
             bool({"success", "failure"} & {*self._device.statuses(deployment)})
@@ -266,7 +266,7 @@ class Reaper:
         )
 
     def _live_on(self, deployment: str) -> None:
-        """Start the daemon again until the device is quiet, then hold what is seen against what must be."""
+        """Restart the daemon until the device is quiet, then compare the result with the expected one."""
         if self._device.has_rebooted:
             self._device.boot()
         for _ in range(_MOST_LIVES):

@@ -1,4 +1,4 @@
-"""The ways of an update through the installer contract, one row for each thing that can happen on them."""
+"""The paths of an update through the installer contract, one row for each possible event."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ INCONSISTENT = "new_INCONSISTENT"
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """What happens, and what is expected of it.
+    """The events, and the expected result.
 
     Attributes:
         way: calls, scripts and statuses, in their order.
@@ -58,7 +58,7 @@ class Row:
 
 
 def until(way: str, last: str, *, count: int = 1) -> str:
-    """A way until something has come so many times."""
+    """A path up to the given number of occurrences of something."""
     words = way.split()
     at = -1
     for _ in range(count):
@@ -67,13 +67,13 @@ def until(way: str, last: str, *, count: int = 1) -> str:
 
 
 def since(way: str, first: str) -> str:
-    """A way from something on."""
+    """A path from something on."""
     words = way.split()
     return " ".join(words[words.index(first) :])
 
 
 def row(way: str, name: str, plan: Mapping[str, str], *, lives: int = 1, refused: int | None = None) -> Row:
-    """A row, shortly."""
+    """A row, in short form."""
     return Row(way=way, happening=Happening(plan=plan, refused=refused), name=name, lives=lives)
 
 
@@ -227,7 +227,7 @@ def _aborted() -> dict[str, Row]:
 
 
 def _killed(code: str) -> dict[str, Row]:
-    """Killed by each call itself, once: what the next life does."""
+    """A kill by each call itself, once: the actions of the next life."""
     yes = HEALTHY_YES
     again = f"[downloading] {since(HEALTHY_YES, 'Download_Enter')}"
     rows = {
@@ -296,7 +296,7 @@ _SEED = 13
 
 
 def sampled(cases: Mapping[str, _Case], count: int) -> list[object]:
-    """All cases as parameters; all but a sample are for the night."""
+    """All cases as parameters; all but a sample are for the nightly run."""
     chosen = random.Random(_SEED).sample(sorted(cases), count)
     return [
         pytest.param(case, id=name, marks=[] if name in chosen else pytest.mark.nightly) for name, case in cases.items()
@@ -304,10 +304,10 @@ def sampled(cases: Mapping[str, _Case], count: int) -> list[object]:
 
 
 def check(board: Board, row: Row) -> None:
-    """Carry out a deployment, and hold it against its row."""
+    """Carry out a deployment, and compare it with its row."""
     deployment = board.live()
     noted = " ".join(board.noted)
-    if row.way.endswith(" [409]"):  # the server offers it again, and hears the outcome again
+    if row.way.endswith(" [409]"):  # the server offers it again, and gets the outcome again
         noted = until(noted, "[409]")
     assert row.way == noted, board.said
     assert (row.name, []) == (board.provides["artifact_name"], board.left)

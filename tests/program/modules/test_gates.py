@@ -1,4 +1,4 @@
-"""An update by an update module that has to be approved before its download, installation, reboot and commit."""
+"""An update with an update module that has to be approved before its download, installation, reboot and commit."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PLAN = {"NeedsArtifactReboot": "echo Yes", "SupportsRollback": "echo Yes"}
 
 
 def waits(board: Board, point: str) -> None:
-    """Wait until the update waits there."""
+    """Wait until the update waits at the gate."""
     wait_until(
         lambda: ((board.journal.get("update") or {}).get("waiting") or {}).get("point") == point,
         what=f"a wait before the {point} ({board.said})",
@@ -22,7 +22,7 @@ def waits(board: Board, point: str) -> None:
 
 @pytest.mark.parametrize("is_killed", [False, True], ids=["", "killed"])
 def test_all_gates(make_board: MakeBoard, is_killed: bool) -> None:
-    """Each gate is asked before anything of its state happens, and nothing happens twice if the client is killed."""
+    """Each gate is checked before anything of its state happens, and nothing happens twice if the client is killed."""
     board = make_board(Happening(plan=PLAN, keys={"UpdateGates": GATES}))
     deployment = board.deploy("new", file=board.artifact())
     daemon = board.begin_life()
@@ -50,7 +50,7 @@ def test_all_gates(make_board: MakeBoard, is_killed: bool) -> None:
 
 
 def test_refused_before_the_commit(make_board: MakeBoard) -> None:
-    """What is refused before its commit is rolled back, and the log that the server gets says who and why."""
+    """An update that is refused before its commit is rolled back; the log that the server gets says by whom and why."""
     board = make_board(Happening(plan=PLAN, keys={"UpdateGates": {"Commit": "ask"}}))
     deployment = board.deploy("new", file=board.artifact())
     daemon = board.begin_life()

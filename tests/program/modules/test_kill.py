@@ -1,4 +1,4 @@
-"""Kills and power cuts at every change of the journal and at random instants: nothing lost, doubled, or in between."""
+"""Kills and power cuts at every change of the state file and at random instants leave a consistent device."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def device(tmp_path: Path) -> Iterator[TwoPartitions]:
 
 @pytest.mark.nightly
 def test_killed_at_every_change_of_the_journal(device: TwoPartitions) -> None:
-    """Killed, or without power, after any change of the journal, the device goes on to one true outcome."""
+    """After a kill or a power cut at any change of the state file, the device reaches one true outcome."""
     reaper = Reaper(device, random.Random(SEED))
     assert reaper.every_change() >= 8
     assert {} == reaper.tally.faults, reaper.tally.said
 
 
 def test_killed_at_random_instants(device: TwoPartitions, is_nightly: bool) -> None:
-    """Killed, or without power, at any instant and again in the next life: image, boot loader and name agree."""
+    """After kills or power cuts at any instant and in the next life, image, boot loader and name are consistent."""
     reaper = Reaper(device, random.Random(SEED))
     while reaper.tally.kills < (RANDOM_KILLS if is_nightly else 2):
         reaper.kill_at_random()

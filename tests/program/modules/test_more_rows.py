@@ -1,4 +1,4 @@
-"""Artifacts that are refused, how modules take payloads, limits, what is provided, and scripts around polls."""
+"""Refused Artifacts, how modules take payloads, limits, provides, and scripts around polls."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ from .rows import (
 
 
 def parts(way: str, name: str = OLD, plan: Mapping[str, str] = PLAIN, **changed: Any) -> Row:
-    """A row of an Artifact with other parts."""
+    """A row with other parts of the Artifact."""
     return Row(way=way, happening=Happening(plan=plan, parts=changed), name=name)
 
 
 def keys(way: str, name: str, plan: Mapping[str, str], **changed: Any) -> Row:
-    """A row of a client with other settings."""
+    """A row with other settings of the client."""
     return Row(way=way, happening=Happening(plan={**PLAIN, **plan}, keys=changed), name=name)
 
 
@@ -203,7 +203,7 @@ SETTINGS = {
 
 @pytest.mark.parametrize("row", sampled({**ARTIFACTS, **DOWNLOADS, **SETTINGS}, 6))
 def test_row(make_board: MakeBoard, row: Row) -> None:
-    """Whatever is in the Artifact, the module and the settings: calls, statuses and name are the contract's."""
+    """For any Artifact, module and settings, the calls, statuses and the name are those of the contract."""
     board = make_board(row.happening)
     board.write("etc/mender/artifact_info", "artifact_name=release-1\nrootfs-image.version=1\n")
     check(board, row)
@@ -211,13 +211,13 @@ def test_row(make_board: MakeBoard, row: Row) -> None:
 
 @pytest.mark.nightly
 def test_module_that_ignores_term(make_board: MakeBoard) -> None:
-    """A module that ignores SIGTERM is killed after a while."""
+    """A module that ignores SIGTERM is killed after a grace period."""
     check(make_board(Happening(plan={**PLAIN, "ArtifactInstall": _IGNORES}, keys=_LIMITS)), _row(_INSTALL_FAILS, OLD))
 
 
 @pytest.mark.nightly
 def test_script_that_never_wants(make_board: MakeBoard) -> None:
-    """A script that says "retry later" for too long has failed."""
+    """A script that returns "retry later" for too long has failed."""
     board = make_board(
         Happening(plan={**PLAIN, "ArtifactInstall_Enter": "exit 21"}, keys={"StateScriptRetryTimeoutSeconds": 2})
     )
@@ -231,7 +231,7 @@ def test_script_that_never_wants(make_board: MakeBoard) -> None:
     "call", ["ArtifactVerifyRollbackReboot", pytest.param("ArtifactFailure", marks=pytest.mark.nightly)]
 )
 def test_loop(make_board: MakeBoard, call: str) -> None:
-    """A rollback's reboot that never succeeds, and a device that dies in one call each time, come to an end."""
+    """A rollback reboot that never succeeds, and a device that dies in one call each time, come to an end."""
     code = FAIL if call == "ArtifactVerifyRollbackReboot" else "kill -9 $PPID"
     board = make_board(Happening(plan={**YES, "ArtifactInstall": FAIL, call: code}))
     deployment = board.live()
@@ -276,7 +276,7 @@ PROVIDES = {
 
 @pytest.mark.parametrize("case", sampled(PROVIDES, 1))
 def test_provides(make_board: MakeBoard, case: tuple[dict[str, Any], dict[str, str]]) -> None:
-    """What the device provides after a success follows from what it provided and what the Artifact says."""
+    """The provides after a success follow from the previous ones and the Artifact."""
     changes, expected = case
     board = make_board(Happening(plan=PLAIN, parts={"type_info": type_info(**changes)}))
     board.write("etc/mender/artifact_info", "".join(f"{key}={value}\n" for key, value in OLD_PROVIDES.items()))
@@ -287,7 +287,7 @@ def test_provides(make_board: MakeBoard, case: tuple[dict[str, Any], dict[str, s
 @pytest.mark.nightly
 @pytest.mark.parametrize("call", ["ArtifactInstall", "ArtifactCommit_Leave"])
 def test_provides_of_what_is_inconsistent(make_board: MakeBoard, call: str) -> None:
-    """What can't be rolled back keeps what was provided, with the new name, its suffix and the new group."""
+    """An update that can't be rolled back keeps the old provides, with the new name, its suffix and the new group."""
     group = {"artifact_provides": {"artifact_name": INCONSISTENT, "artifact_group": "h"}}
     new = type_info(artifact_provides={"app.version": "4"}, clears_artifact_provides=["app.*"])
     parts = {"info": described(**group), "type_info": new}
@@ -315,7 +315,7 @@ def test_scripts_around_a_poll(make_board: MakeBoard) -> None:
 
 @pytest.mark.nightly
 def test_sync_that_fails(make_board: MakeBoard) -> None:
-    """While Sync_Enter fails nothing is asked; when Sync_Leave fails a deployment is dropped and comes again."""
+    """If Sync_Enter fails there is no poll; if Sync_Leave fails the deployment is dropped and offered again."""
     plan = {**PLAIN, "Sync_Enter": "once && exit 1; true", "Sync_Leave": "once && exit 1; true"}
     board = make_board(Happening(plan=plan))
     _sync(board)

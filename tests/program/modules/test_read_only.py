@@ -1,4 +1,4 @@
-"""A root file system that is read-only: artifact_info stays as it is, and what is installed is known all the same."""
+"""A read-only root file system: artifact_info stays unchanged, and the installed software is known nevertheless."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _make_read_only(path: Path, mounted: list[Path]) -> None:
 
 
 def _polls_with(board: Board) -> str:
-    """The name with which a new daemon asks for a deployment, which there isn't."""
+    """The name with which a new daemon polls for a deployment, of which there is none."""
     seen = len(board.server.requests)
     daemon = board.begin_life()
     wait_until(lambda: any(one.status == 204 for one in board.server.requests[seen:]), what=f"a poll ({board.said})")

@@ -1,4 +1,4 @@
-"""The daemon with the update modules of Debian's package mender-client, unchanged."""
+"""The daemon with the update modules of Debian's package mender-client, unmodified."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ SCRIPTS = (
     "[downloading] Download_Enter Download_Leave "
     "[installing] ArtifactInstall_Enter ArtifactInstall_Leave [installing] ArtifactCommit_Enter"
 )
-"""The module notes nothing; the scripts around it do."""
+"""The module records nothing; the scripts around it do."""
 
 
 def live(
     make_board: MakeBoard, kind: str, files: dict[str, bytes], *, fails: bool, programs: dict[str, str] = NO_PROGRAMS
 ) -> Board:
-    """Install an Artifact of this type; the check before the commit fails if it is to."""
+    """Install an Artifact of the given type; the check before the commit fails if requested."""
     parts = {
         "info": described(payloads=[{"type": kind}]),
         "type_info": type_info(type=kind),
@@ -49,7 +49,7 @@ def live(
 
 @pytest.mark.parametrize("fails", [False, True])
 def test_single_file(make_board: MakeBoard, tmp_path: Path, fails: bool) -> None:
-    """single-file installs its file, and brings the old one back."""
+    """single-file installs its file, and restores the old one."""
     target = tmp_path / "file"
     target.write_text("old")
     files = {"dest_dir": str(tmp_path).encode(), "filename": b"file", "permissions": b"640", "file": b"new"}
@@ -59,7 +59,7 @@ def test_single_file(make_board: MakeBoard, tmp_path: Path, fails: bool) -> None
 
 @pytest.mark.parametrize("fails", [False, True])
 def test_directory(make_board: MakeBoard, tmp_path: Path, fails: bool) -> None:
-    """directory installs its files, and brings the old ones back."""
+    """directory installs its files, and restores the old ones."""
     target = tmp_path / "target"
     target.mkdir()
     (target / "old").touch()
@@ -74,7 +74,7 @@ def test_directory(make_board: MakeBoard, tmp_path: Path, fails: bool) -> None:
 
 @pytest.mark.parametrize("fails", [False, True])
 def test_script(make_board: MakeBoard, tmp_path: Path, fails: bool) -> None:
-    """script runs its script, which can't be undone."""
+    """script runs its script, which can't be rolled back."""
     script = f"#!/bin/sh\necho ran >{tmp_path}/ran\n".encode()
     board = live(make_board, "script", {"script": script}, fails=fails)
     assert "ran\n" == (tmp_path / "ran").read_text()
@@ -84,7 +84,7 @@ def test_script(make_board: MakeBoard, tmp_path: Path, fails: bool) -> None:
 @pytest.mark.parametrize("fails", [False, True])
 @pytest.mark.parametrize(("kind", "tool", "options"), [("deb", "dpkg", "-i"), ("rpm", "rpm", "-U -v --force")])
 def test_packages(make_board: MakeBoard, tmp_path: Path, kind: str, tool: str, options: str, fails: bool) -> None:
-    """deb and rpm give their packages to a tool, here a script, which can't be undone."""
+    """deb and rpm pass their packages to a tool, here a script, and can't be rolled back."""
     programs = {tool: f'echo "$*" >>{tmp_path}/called'}
     board = live(make_board, kind, {f"a.{kind}": b"package"}, fails=fails, programs=programs)
     (called,) = (tmp_path / "called").read_text().splitlines()
@@ -94,7 +94,7 @@ def test_packages(make_board: MakeBoard, tmp_path: Path, kind: str, tool: str, o
 
 @pytest.mark.parametrize("fails", [False, True])
 def test_docker(make_board: MakeBoard, tmp_path: Path, fails: bool) -> None:
-    """docker starts its containers, and on a rollback those of before; Docker and jq are scripts here."""
+    """docker starts its containers, and on a rollback the previous ones; Docker and jq are scripts here."""
     running = tmp_path / "running"
     running.write_text("old\n")
     docker = f"""case $1 in
