@@ -38,19 +38,19 @@ def checkout(target: Path) -> Path:
 
 
 def run(*words: str, umask: int = 0o022) -> None:
-    """Run this Python, as somebody with another umask would."""
+    """Run this Python with another umask."""
     done = subprocess.run([sys.executable, *words], umask=umask, capture_output=True, text=True, check=False)
     assert 0 == done.returncode, done.stderr
 
 
 def install(environment: Path, wheel: Path) -> None:
-    """Let pip install a wheel into a virtual environment that has all that it depends on."""
+    """Let pip install a wheel into a virtual environment that has all its dependencies."""
     pip = ("-m", "pip", "--quiet", "--disable-pip-version-check", "--python", str(environment / "bin/python"))
     run(*pip, "install", "--no-index", "--no-compile", str(wheel))
 
 
 def link_dependencies(environment: Path, *names: str) -> None:
-    """Put installed packages and what they depend on into a virtual environment of this Python, but neither of ours."""
+    """Copy installed packages and their dependencies into a virtual environment of this Python, but neither of ours."""
     (target,) = environment.glob("lib/python*/site-packages")
     found: set[str] = set()
     wanted = [canonicalize_name(name) for name in names]

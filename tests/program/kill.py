@@ -161,7 +161,7 @@ class Reaper:
     def _live_on(self, deployment: str) -> None:
         """Restart the daemon until the device is quiet, then compare the result with the expected one."""
         for _ in range(3):
-            with suppress(AssertionError):  # a sub-updater at work needs no daemon; a dead one is a daemon's to find
+            with suppress(AssertionError):  # a working sub-updater needs no daemon; only a daemon notices a dead one
                 wait_until(lambda: not self._device.lock.exists(), within=1.5)
             if self._is_done(deployment):
                 break

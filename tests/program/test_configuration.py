@@ -29,7 +29,7 @@ def device(make_device: MakeDevice) -> Device:
 
 
 def test_configuration_arrives(device: Device) -> None:
-    """It is applied and reported; the sub-updater isn't started, and the device keeps the name of its release."""
+    """The configuration is applied and reported; the sub-updater isn't started, and the artifact name is kept."""
     device.daemon()
     deployment = device.server.configure(device.id, {"timezone": "UTC"})
     device.wait_over(deployment)

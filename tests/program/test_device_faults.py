@@ -306,7 +306,7 @@ def test_skip_verify_is_said_at_every_start(device: Device) -> None:
 
 
 def test_plain_http_is_said_at_the_start(device: Device) -> None:
-    """A client that uses a server on another machine without TLS warns about it; on this machine that is fine."""
+    """A client that uses a server on another machine without TLS warns about it; on the device itself that is fine."""
     device.configure(ServerURL="http://mender.test")  # the proxy is asked for it, never a name server
     daemon = device.start("daemon", "--no-syslog", environment={"http_proxy": "http://127.0.0.1:9"})
     daemon.wait_for("http://mender.test is used without TLS: an attacker can read the token")

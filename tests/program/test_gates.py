@@ -1,4 +1,4 @@
-"""Updates that wait at a gate: what people decide, in other processes than the daemon, and what a sub-updater asks."""
+"""Updates that wait at a gate: decisions in other processes than the daemon, and the queries of a sub-updater."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_approval(device: Device) -> None:
 
 
 def test_pause_and_continue(device: Device) -> None:
-    """A pause of all updates holds the next one before its download; ``continue --all`` lets it go at once."""
+    """A pause of all updates holds the next one before its download; ``continue --all`` releases it immediately."""
     device.configure(UpdatePollIntervalSeconds=3600)
     assert ExitCode.DONE == device.run("pause", "--all", "--reason", "exhibition").returncode
     deployment = device.deploy("release-2")
@@ -57,7 +57,7 @@ def test_pause_and_continue(device: Device) -> None:
 
 @pytest.mark.parametrize("is_running", [True, False], ids=["daemon", "stopped"])
 def test_refusal(device: Device, is_running: bool) -> None:
-    """A refused update fails, with who and why in the log that the server gets; with and without a running daemon."""
+    """A refused update fails, with who and why in the log that the server gets, with and without a running daemon."""
     device.configure(UpdateGates={"Install": "ask"}, UpdatePollIntervalSeconds=3600)
     deployment = device.deploy("release-2")
     daemon = device.daemon()
@@ -74,7 +74,7 @@ def test_refusal(device: Device, is_running: bool) -> None:
 
 
 def test_aborted_while_it_waits(device: Device) -> None:
-    """A deployment that is aborted while it waits ends with the next poll, and the device is free for the next one."""
+    """A waiting deployment that is aborted ends with the next poll, and the device is free for the next one."""
     device.configure(UpdateGates={"Install": "ask"}, UpdatePollIntervalSeconds=3600)
     deployment = device.deploy("release-2")
     daemon = device.daemon()
@@ -88,7 +88,7 @@ def test_aborted_while_it_waits(device: Device) -> None:
 
 
 def test_sub_updater_waits_for_the_reboot(device: Device) -> None:
-    """A sub-updater asks before it reboots; it waits without a daemon, and goes on when it is approved."""
+    """A sub-updater asks before it reboots; it waits without a daemon, and continues when the reboot is approved."""
     device.configure(UpdateGates={"Reboot": "ask"}, UpdatePollIntervalSeconds=3600)
     device.write("plan", GATE.format(point="reboot") + OR_FAIL + SUCCEED)
     deployment = device.deploy("release-2")
@@ -108,7 +108,7 @@ def test_sub_updater_waits_for_the_reboot(device: Device) -> None:
 
 @pytest.mark.parametrize("how", ["refused", "aborted"])
 def test_sub_updater_may_not_go_on(device: Device, how: str) -> None:
-    """A sub-updater that waits ends with another exit code if the update is refused, or aborted on the server."""
+    """A waiting sub-updater ends with another exit code if the update is refused, or aborted on the server."""
     device.configure(UpdateGates={"Reboot": "ask"})
     device.write("plan", GATE.format(point="reboot") + OR_FAIL + SUCCEED)
     deployment = device.deploy("release-2")
@@ -123,12 +123,12 @@ def test_sub_updater_may_not_go_on(device: Device, how: str) -> None:
 
 
 def test_gate_that_is_open(device: Device) -> None:
-    """Where no gate is configured and nobody holds updates, a sub-updater goes on."""
+    """If no gate is configured and no updates are paused, a sub-updater continues."""
     assert (ExitCode.DONE, "") == (device.run("gate", "reboot").returncode, device.run("gate", "commit").stdout)
 
 
 def test_gate_that_is_asked_by_hand(device: Device) -> None:
-    """Where no sub-updater is at work, the answer is the same, and changes nothing about an update that waits."""
+    """If no sub-updater is at work, the answer is the same, and a waiting update isn't affected."""
     device.configure(UpdateGates={"Install": "ask", "Reboot": "ask"}, UpdatePollIntervalSeconds=3600)
     assert ExitCode.LATER == device.run("gate", "reboot").returncode
     device.deploy("release-2")

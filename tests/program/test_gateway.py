@@ -1,4 +1,4 @@
-"""The gateway: several devices in one process, each of which is a device of its own on the server."""
+"""The gateway: several devices in one process, each of which is a separate device on the server."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_each_is_a_device_of_its_own(make_stage: MakeStage) -> None:
 
 
 def test_updates_one_after_the_other(make_stage: MakeStage) -> None:
-    """Devices of a group are updated one at a time by one download; each has one final status in the end."""
+    """The devices of a group are updated one at a time from a single download; each has one final status in the end."""
     stage = make_stage()
     stage.describe({name: {"Group": "line"} for name in PUMPS})
     stage.start()
@@ -54,7 +54,7 @@ def test_updates_one_after_the_other(make_stage: MakeStage) -> None:
 
 
 def test_a_slow_device_holds_up_nobody(make_stage: MakeStage) -> None:
-    """While one device installs for as long as it likes, others are updated and poll."""
+    """While one device is installing for any length of time, others are updated and poll."""
     stage = make_stage()
     stage.describe({name: {} for name in PUMPS})
     go = stage.directory / "go"
@@ -70,7 +70,7 @@ def test_a_slow_device_holds_up_nobody(make_stage: MakeStage) -> None:
 
 
 def test_a_broken_device_breaks_itself_only(make_stage: MakeStage) -> None:
-    """Bad descriptions, settings, keys and scripts are each said once, and the other devices are updated."""
+    """Invalid descriptions, settings, keys and scripts are each reported once, and the other devices are updated."""
     stage = make_stage()
     stage.describe({"good": {}, "mute": {"Identity": "no-such-script"}, "odd/name": {}, "typo": {"DeviceTyp": "x"}})
     stage.describe_folder("bad-settings")
@@ -115,7 +115,7 @@ def test_devices_come_and_go(make_stage: MakeStage) -> None:
 
 
 def test_an_update_waits_for_its_device(make_stage: MakeStage) -> None:
-    """A device that is taken away in the middle of an update has it finished once, or continued when it comes back."""
+    """A device that is removed during an update has it finished once, or continued when the device returns."""
     stage = make_stage()
     stage.describe({"stays": {}, "goes": {}})
     go = stage.directory / "go"
@@ -152,8 +152,8 @@ def test_sub_updater(make_stage: MakeStage) -> None:
 
 
 def test_killed_in_the_middle(make_stage: MakeStage) -> None:
-    """Killed while some devices install, and started again, it brings each to one final status."""
-    stage = make_stage(UpdatePollIntervalSeconds=86400)  # whoever waits for the next poll waits too long
+    """After a kill while some devices are installing, and a restart, the gateway brings each to one final status."""
+    stage = make_stage(UpdatePollIntervalSeconds=86400)  # a device that waits for the next poll would wait too long
     stage.describe({name: {} for name in PUMPS})
     gateway = stage.start()
     deployment = stage.deploy("new", *PUMPS)
@@ -184,7 +184,7 @@ def test_one_gateway_at_a_time(make_stage: MakeStage) -> None:
 
 
 def test_reload(make_stage: MakeStage) -> None:
-    """After SIGHUP what was edited in place counts; wrong settings are said, and the old ones stay in effect."""
+    """SIGHUP puts edited files into effect; wrong settings are reported, and the old ones stay in effect."""
     stage = make_stage()
     stage.describe_folder("one")
     gateway = stage.start()
@@ -203,7 +203,7 @@ def test_reload(make_stage: MakeStage) -> None:
 
 
 def test_commands_for_one_device(make_stage: MakeStage) -> None:
-    """Every command that is told a device is about that one, and a name that isn't there is refused."""
+    """Every command with a device's name applies to that device only, and an unknown name is refused."""
     stage = make_stage()
     stage.describe({"pump-1": {}, "pump-2": {"Identity": {"serial": "4711"}}})
     stage.start()
@@ -217,7 +217,7 @@ def test_commands_for_one_device(make_stage: MakeStage) -> None:
 
 
 def test_commands_for_all_devices(make_stage: MakeStage) -> None:
-    """``status``, ``history``, ``doctor`` and the metrics are about all devices where no single one is named."""
+    """``status``, ``history``, ``doctor`` and the metrics cover all devices if no single one is named."""
     stage = make_stage()
     stage.describe({"pump-1": {}, "pump-2": {}, "odd": {"Group": 7}})
     metrics = stage.directory / "all.prom"

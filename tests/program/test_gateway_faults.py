@@ -1,4 +1,4 @@
-"""What goes wrong with one device of a gateway is that device's trouble alone."""
+"""A fault of one device of a gateway affects only that device."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def received(stage: GatewayStage, name: str, deployment: str) -> list[str]:
 
 
 def test_a_bad_description_while_it_runs(make_stage: MakeStage) -> None:
-    """While a description can't be used its devices go on as they were; once it is right again it counts."""
+    """While a description is invalid its devices keep their old one; when it is corrected it takes effect."""
     stage = make_stage()
     stage.describe({"entry": {"Group": "line"}}, {"line": 2})
     stage.describe_folder("folder")
@@ -42,7 +42,7 @@ def test_a_bad_description_while_it_runs(make_stage: MakeStage) -> None:
 
 
 def test_a_description_that_others_can_write(make_stage: MakeStage) -> None:
-    """A device whose description another user could have changed meanwhile is served no longer, the others are."""
+    """A device whose description has become writable by another user is no longer served; the others are."""
     stage = make_stage()
     stage.describe({"entry": {}})
     stage.describe_folder("folder")
@@ -59,7 +59,7 @@ def test_a_description_that_others_can_write(make_stage: MakeStage) -> None:
 
 
 def test_no_directory_for_a_while(make_stage: MakeStage) -> None:
-    """While the directory with the descriptions is away its devices go on, and that is said once."""
+    """While the directory of descriptions is missing its devices continue, and that is reported once."""
     stage = make_stage()
     stage.describe({"one": {}})
     gateway = stage.start()
@@ -77,7 +77,7 @@ def test_no_directory_for_a_while(make_stage: MakeStage) -> None:
 
 
 def test_a_state_that_cannot_be_read(make_stage: MakeStage) -> None:
-    """The history of all names the device whose state can't be read, and shows the others."""
+    """The history of all devices names the one whose state can't be read, and shows the others."""
     stage = make_stage()
     stage.describe({"bad": {}, "good": {}})
     (stage.data / "devices/bad/journal.json").mkdir(parents=True)
@@ -91,7 +91,7 @@ def test_a_state_that_cannot_be_read(make_stage: MakeStage) -> None:
 
 
 def test_devices_with_the_same_identity(make_stage: MakeStage) -> None:
-    """Of devices with the same identity one is served; another one isn't, until the first is gone."""
+    """Of the devices with the same identity one is served; another one only after the first was removed."""
     stage = make_stage()
     stage.describe({"first": {"Identity": {"serial": "4711"}}})
     gateway = stage.start()
@@ -106,7 +106,7 @@ def test_devices_with_the_same_identity(make_stage: MakeStage) -> None:
 
 
 def test_one_device_is_asked(make_stage: MakeStage) -> None:
-    """A command that is told a device wakes that one only, and waits for what comes of it."""
+    """A command for a device wakes only that device, and waits for the result."""
     stage = make_stage(UpdatePollIntervalSeconds=86400)
     stage.describe({name: {} for name in ("one", "two", "three")})
     gateway = stage.start()
@@ -114,7 +114,7 @@ def test_one_device_is_asked(make_stage: MakeStage) -> None:
 
     def polls(name: str) -> int:
         serial = {one.id: str(one.identity["serial"]) for one in stage.server.devices()}
-        # the first poll asks in a newer form, too, which the server doesn't know
+        # the first poll also tries a newer form, which the server doesn't know
         asked = [one for one in stage.server.requests if one.kind == "next" and one.status in (200, 204)]
         return sum(serial.get(one.device_id or "") == name for one in asked)
 
@@ -137,7 +137,7 @@ def test_one_device_is_asked(make_stage: MakeStage) -> None:
 
 
 def test_a_full_disk_of_one_device(make_stage: MakeStage) -> None:
-    """A device whose disk is full neither stops the gateway nor another device, and is updated once there is space."""
+    """A device with a full disk stops neither the gateway nor other devices, and is updated once there is space."""
     stage = make_stage()
     (stage.data / "devices").mkdir(parents=True, mode=0o700)
     with small_disk(stage.data / "devices" / "full", kib=256):

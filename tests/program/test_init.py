@@ -1,4 +1,4 @@
-"""The client without systemd: the script for init, run by BusyBox and nothing else."""
+"""The client without systemd: the init script, run by nothing but BusyBox."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Init = Callable[[str], subprocess.CompletedProcess[str]]
 
 @pytest.fixture
 def init(device: Device, tmp_path: Path) -> Init:
-    """Calls the script for the device, with BusyBox's commands alone."""
+    """Calls the script for the device, with only BusyBox's commands."""
     busybox = shutil.which("busybox")
     if busybox is None:
         pytest.skip("busybox isn't installed")
@@ -36,12 +36,12 @@ def init(device: Device, tmp_path: Path) -> Init:
 
 
 def polls(device: Device) -> int:
-    """How often the device has asked for a deployment."""
+    """The number of polls of the device."""
     return [one.status for one in device.server.requests].count(204)
 
 
 def test_script_for_init(device: Device, init: Init) -> None:
-    """The script starts one daemon, finds it, makes it read its configuration again, and ends it."""
+    """The script starts one daemon, finds it, makes it reload its configuration, and stops it."""
     device.configure(UpdatePollIntervalSeconds=3600)
     assert (3, "mender-python-client is not running\n") == (init("status").returncode, init("status").stdout)
     assert (0, "", "") == ((done := init("start")).returncode, done.stdout, done.stderr)
@@ -61,6 +61,6 @@ def test_script_for_init(device: Device, init: Init) -> None:
 
 
 def test_script_without_a_daemon(init: Init) -> None:
-    """What needs a daemon says that there is none, and an unknown word is answered with those that are known."""
+    """An action that needs a daemon reports that there is none, and an unknown one is answered with the known ones."""
     assert (1, "mender-python-client is not running\n") == (init("reload").returncode, init("reload").stderr)
     assert 2 == init("sing").returncode

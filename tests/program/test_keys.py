@@ -1,4 +1,4 @@
-"""The device key and the device's identity, by the installed program against a server that verifies signatures."""
+"""The device key and the device's identity, with the installed program and a server that verifies signatures."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_each_type_of_key(newborn: Device, server: DevServer, kind: str) -> None
 
 
 def test_daemon_with_a_passphrase(newborn: Device, server: DevServer) -> None:
-    """A daemon reads its passphrase from standard input once, and uses it whenever it has to sign."""
+    """A daemon reads its passphrase from standard input once, and uses it for every signature."""
     made = newborn.run("bootstrap", "--key-type", "ecdsa", "--passphrase-file", "-")
     device = server.preauthorize({"mac": MAC}, made.stdout)
     daemon = newborn.daemon("--passphrase-file", "-")
@@ -88,7 +88,7 @@ def test_another_type_is_not_made(newborn: Device) -> None:
 
 
 def test_a_pin_in_the_configuration_is_shown_nowhere(device: Device) -> None:
-    """A token that can't be reached is named without the PIN that stands in its address."""
+    """An unavailable token is named without the PIN in its URI."""
     device.configure(Security={"AuthPrivateKey": "pkcs11:token=none;object=none?pin-value=4711-0815"})
     for arguments in (("bootstrap",), ("check-update", "--log-level", "debug"), ("daemon",), ("bootstrap", "-F")):
         done = device.run(*arguments) if "daemon" in arguments else device.call(*arguments)
@@ -118,7 +118,7 @@ def test_forced_key_is_told_before_the_server_is_asked(device: Device, server: D
 
 
 def test_changes_of_the_configuration_are_told(device: Device) -> None:
-    """Another IdentityFormat and another key file are named as the cause, each by its setting."""
+    """Another IdentityFormat and another key file are each named as the cause, by the setting."""
     assert 2 == device.call("check-update").returncode
     other = ed25519.Ed25519PrivateKey.generate().private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
@@ -133,7 +133,7 @@ def test_changes_of_the_configuration_are_told(device: Device) -> None:
 
 
 def test_a_secret_that_others_can_read(newborn: Device) -> None:
-    """A passphrase file that others can read is warned about, one that others can write is refused; so is a PIN's."""
+    """A passphrase file that others can read causes a warning, a writable one is refused; likewise a PIN's."""
     secret = newborn.write("secret", PASSPHRASE)
     secret.chmod(0o644)
     token = {"AuthPrivateKey": "pkcs11:token=none;object=none?pin-source=file:/secret"}

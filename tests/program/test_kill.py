@@ -1,4 +1,4 @@
-"""kill -9 at every change of the journal and at random instants: nothing lost, nothing doubled, nothing stuck."""
+"""kill -9 at every change of the state file and at random instants: nothing lost, nothing doubled, nothing stuck."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_killed_at_every_change_of_the_journal(device: Device) -> None:
 
 
 def test_killed_at_random_instants(device: Device, is_nightly: bool) -> None:
-    """Killed at any instant, and again in its next life, the client goes on to one true outcome."""
+    """After kills at any instant, and again in the next life, the client reaches one true outcome."""
     reaper = Reaper(device, random.Random(SEED))
     while reaper.tally.kills < (RANDOM_KILLS if is_nightly else 3):
         reaper.kill_at_random()

@@ -1,4 +1,4 @@
-"""Secrets are planted everywhere, every command is driven through good and bad days, and nothing may show one."""
+"""Secrets are planted everywhere, every command is run with and without faults, and no output may show a secret."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ REFUSAL = b"HTTP/1.1 407 Say who you are\r\nProxy-Authenticate: Basic realm=x\r\
 
 @pytest.fixture
 def plant(make_device: MakeDevice, tmp_path: Path) -> Plant:
-    """A device that has gone through all of it."""
+    """A device that has done all of that."""
     program = tmp_path / PROGRAM.name
-    program.symlink_to(PROGRAM)  # a process with a command line of its own, and no fork
+    program.symlink_to(PROGRAM)  # a process with its own command line, and no fork
     return driven(Plant(make_device(program=program), tmp_path), tmp_path)
 
 
 def driven(plant: Plant, directory: Path) -> Plant:
-    """Drive everything through good days and bad ones."""
-    with Watcher() as watcher, bad_storage(directory) as storage:  # the device puts what it deploys there
+    """Run everything with and without faults."""
+    with Watcher() as watcher, bad_storage(directory) as storage:  # the device stores the deployed files there
         plant.run_commands("good day")
         plant.daemon_life(storage.url, "release-2", plan=SUCCEED)
         plant.daemon_life(storage.url, "release-3", plan=FAIL)
@@ -60,7 +60,7 @@ def driven(plant: Plant, directory: Path) -> Plant:
 
 
 def test_every_command_is_driven() -> None:
-    """A command that nobody drives here could show a secret: add a line to COMMANDS."""
+    """A command that isn't run here could disclose a secret: add a line to COMMANDS."""
     assert sorted(all_commands()) == sorted([*COMMANDS, *DRIVEN_OTHERWISE])
 
 
@@ -73,7 +73,7 @@ def test_nothing_shows_a_secret(plant: Plant) -> None:
 
 
 def assert_secrets_were_there(plant: Plant) -> None:
-    """Each secret was there to be found, and the search finds what a leak would look like."""
+    """Each secret was present, and the search finds an imitated leak."""
     assert all(plant.secrets.values())
     homes = "".join(home.read_text() for home in plant.homes())
     assert all(mark in homes for mark in plant.secrets["device key"] + plant.secrets["client key"])
@@ -82,7 +82,7 @@ def assert_secrets_were_there(plant: Plant) -> None:
 
 
 def assert_faults_were_met(plant: Plant) -> None:
-    """The daemons went through every bad answer of the storage, at the finest log level."""
+    """The daemons received every bad answer of the storage, at the most detailed log level."""
     said = plant.written["daemon release-2"]
     for words in ("503", "cannot follow the redirect", "asking for a fresh link", "cannot use the deployment offered"):
         assert words in said, said

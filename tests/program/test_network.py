@@ -1,4 +1,4 @@
-"""The network breaks at each point of each kind of request: nothing lost, nothing doubled, nobody hangs."""
+"""The network breaks at each point of each kind of request: nothing lost, nothing doubled, nothing hangs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TIMEOUTS = Timeouts(connect=NEVER_S, idle=0.3, total=0.6)
 
 
 class Stretch:
-    """A device whose client runs in this process behind a network that breaks."""
+    """A device whose client runs in this process and uses a network with faults."""
 
     def __init__(self, device: Device, proxy: FaultProxy) -> None:
         self.device = device
@@ -50,7 +50,7 @@ class Stretch:
 
 @pytest.fixture
 def stretch(tmp_path: Path) -> Iterator[Stretch]:
-    """A device that has said hello through a network that still works."""
+    """A device that has registered over a network that still works."""
     with DevServer(tmp_path / "server", tls=False) as server:
         proxy = FaultProxy(server)
         device = Device(tmp_path / "device", server)
@@ -66,7 +66,7 @@ def stretch(tmp_path: Path) -> Iterator[Stretch]:
 @pytest.mark.parametrize("action", ACTIONS)
 @pytest.mark.parametrize("kind", KINDS)
 def test_network_breaks(stretch: Stretch, kind: Kind, action: Action, is_nightly: bool) -> None:
-    """Wherever a request is cut, stalled or reset, each deployment ends once and truly, and is installed once."""
+    """Wherever a request is cut, stalled or reset, each deployment has one true outcome, and is installed once."""
     device, client = stretch.device, stretch.parts.agent
     broken = make_artifact(device.root / "broken.mender", "another-name")
     ends: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""``report``: written down first, sent second, never lost, never contradicted."""
+"""``report``: stored first, sent second, never lost, never contradicted."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from waiting import wait_until
 
 @pytest.fixture
 def handed(device: Device) -> str:
-    """The id of a deployment that is in the hands of a sub-updater, which leaves the report to the test."""
+    """The id of a deployment that was handed over to a sub-updater, which leaves the report to the test."""
     device.write("plan", 'echo "half done"; ' + LEAVE)
     deployment = device.deploy("release-2")
     assert 0 == device.daemon().wait_exit()
@@ -23,7 +23,7 @@ def handed(device: Device) -> str:
 
 
 def test_report_without_a_lock(device: Device) -> None:
-    """Without a lock there is nothing to report: exit 2, and the server is not bothered."""
+    """Without a lock there is nothing to report: exit code 2, and no request to the server."""
     done = device.call("report", "--success")
     assert (2, "") == (done.returncode, done.stdout)
     assert f"nothing to report: no update is in progress ({device.lock} does not exist)" in done.stderr
@@ -32,7 +32,7 @@ def test_report_without_a_lock(device: Device) -> None:
 
 @pytest.mark.parametrize("outcome", ["success", "failure"])
 def test_report(device: Device, handed: str, outcome: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A report is heard by the server; the same again changes nothing; the lock stays the sub-updater's."""
+    """The server receives a report; repeating it changes nothing; the sub-updater removes the lock."""
     monkeypatch.setenv("MENDER_DEPLOYMENT_ID", handed)
     assert 0 == device.run("report", f"--{outcome}").returncode
     assert 0 == device.call("report", f"--{outcome}").returncode
@@ -41,7 +41,7 @@ def test_report(device: Device, handed: str, outcome: str, monkeypatch: pytest.M
 
 
 def test_one_command_ends_the_deployment_of_a_dead_sub_updater(device: Device, handed: str) -> None:
-    """A failure that is reported by hand ends everything: the outcome is heard, the lock is gone, nothing is advised.
+    """A failure that is reported by hand ends everything: outcome sent, lock removed, no more advice.
 
     Until then daemon, ``status`` and ``doctor`` say the same.
     """
@@ -74,7 +74,7 @@ def test_failure_reported_by_hand_beside_a_sub_updater(device: Device) -> None:
 
 
 def test_report_rebooting(device: Device, handed: str) -> None:
-    """That the device reboots can be reported before the outcome, and not after it."""
+    """A reboot can be reported before the outcome, but not after it."""
     assert 0 == device.run("report", "--rebooting").returncode
     assert handed == device.lock.read_text().strip()
     assert 0 == device.call("report", "--success").returncode
@@ -85,7 +85,7 @@ def test_report_rebooting(device: Device, handed: str) -> None:
 
 
 def test_report_rebooting_while_the_server_is_down(device: Device, handed: str) -> None:
-    """Without the server the status is kept, and gives way to the outcome if that is known before it is sent."""
+    """Without the server the status is stored, and is replaced by an outcome that is known before it is sent."""
     device.server.stop()
     done = device.call("report", "--rebooting", "--timeout", "0")
     assert 75 == done.returncode
@@ -96,7 +96,7 @@ def test_report_rebooting_while_the_server_is_down(device: Device, handed: str) 
 
 
 def test_contradicting_report_is_refused(device: Device, handed: str) -> None:
-    """The first report is final: a second, contradicting one ends with 1 and is not sent."""
+    """The first report is final: a second, contradicting one exits with 1 and is not sent."""
     assert 0 == device.call("report", "--success").returncode
     done = device.call("report", "--failure")
     assert 1 == done.returncode
@@ -108,7 +108,7 @@ def test_contradicting_report_is_refused(device: Device, handed: str) -> None:
 def test_report_of_another_deployment(
     device: Device, handed: str, monkeypatch: pytest.MonkeyPatch, option: str
 ) -> None:
-    """A sub-updater whose deployment is over can't report for the one that follows."""
+    """A sub-updater whose deployment is over can't report for the next one."""
     monkeypatch.setenv("MENDER_DEPLOYMENT_ID", "an-earlier-deployment")
     done = device.call("report", option)
     assert (1, "") == (done.returncode, done.stdout)
@@ -176,7 +176,7 @@ SPOILERS: tuple[Callable[[Device], str], ...] = (
 
 
 def test_report_with_a_fault_that_waiting_does_not_mend(device: Device, handed: str) -> None:
-    """A fault of the device itself is said at once, with 75, and the outcome is kept until it is corrected."""
+    """A fault of the device itself is reported immediately, with 75, and the outcome is kept until it is corrected."""
     key = device.key.read_text()
     for spoil in SPOILERS:
         fault = spoil(device)
@@ -193,7 +193,7 @@ def test_report_with_a_fault_that_waiting_does_not_mend(device: Device, handed: 
 
 
 def test_report_beside_a_daemon(device: Device, handed: str) -> None:
-    """``report`` beside a waiting daemon is heard once, and the daemon goes on when update.lock removed."""
+    """``report`` next to a waiting daemon is received once, and the daemon continues when update.lock is removed."""
     daemon = device.daemon()
     daemon.wait_for("for the removal of update.lock")
     device.write("etc/mender/artifact_info", "artifact_name=release-2\n")
@@ -205,10 +205,10 @@ def test_report_beside_a_daemon(device: Device, handed: str) -> None:
 
 
 def test_report_while_the_daemon_looks(device: Device, handed: str) -> None:
-    """A daemon that looks while ``report`` sends sends nothing itself, and has nothing to warn about."""
+    """A daemon that checks while ``report`` is sending sends nothing itself, and has nothing to warn about."""
     daemon = device.daemon()
     daemon.wait_for("for the removal of update.lock")
-    device.server.add_fault(Fault(kind="status", delay_seconds=6.0))  # the daemon looks every four seconds
+    device.server.add_fault(Fault(kind="status", delay_seconds=6.0))  # the daemon checks every four seconds
     assert 0 == device.start("report", "--success").wait_exit()
     device.lock.unlink()
     daemon.wait_for("update.lock removed")
@@ -226,14 +226,14 @@ def test_report_tries_again(device: Device, handed: str) -> None:
 
 
 def test_report_of_a_lost_answer(device: Device, handed: str) -> None:
-    """An answer that is lost makes ``report`` say it again: nothing follows the final status but itself."""
+    """After a lost response ``report`` repeats its request: the final status is followed only by itself."""
     device.server.add_fault(Fault(kind="status", drop_after_bytes=0, times=2))
     assert 0 == device.call("report", "--success").returncode
     assert {"success"} == set(device.statuses(handed)[2:])
 
 
 def test_report_after_an_abort(device: Device, handed: str) -> None:
-    """When the server has aborted the deployment the report is taken off the list: exit 0, and nobody is stuck."""
+    """If the server has aborted the deployment the report is discarded: exit code 0, and nothing is blocked."""
     device.server.abort(handed)
     done = device.call("report", "--success")
     assert 0 == done.returncode
@@ -243,7 +243,7 @@ def test_report_after_an_abort(device: Device, handed: str) -> None:
 
 
 def test_sub_updater_that_says_nothing(device: Device, handed: str) -> None:
-    """A sub-updater that removes the lock without a report: what is installed tells how it went."""
+    """If a sub-updater removes the lock without a report, the installed software determines the outcome."""
     device.lock.unlink()
     device.daemon()
     device.wait_status(handed, "failure")
@@ -254,7 +254,7 @@ def test_sub_updater_that_says_nothing(device: Device, handed: str) -> None:
 
 
 def test_dead_sub_updater_is_given_up(device: Device) -> None:
-    """A sub-updater that died with the lock in place is given up after SubUpdaterTimeoutSeconds."""
+    """If a sub-updater dies and leaves the lock, the client gives up after SubUpdaterTimeoutSeconds."""
     device.configure(SubUpdaterTimeoutSeconds=1)
     device.write("plan", LEAVE)
     deployment = device.deploy("release-2")
@@ -267,7 +267,7 @@ def test_dead_sub_updater_is_given_up(device: Device) -> None:
 
 
 def test_child_of_a_dead_sub_updater_is_stopped(device: Device) -> None:
-    """What a sub-updater that died has left at work is stopped before its deployment fails and the next one begins."""
+    """Processes that a dead sub-updater has left are killed before its deployment fails and the next one begins."""
     device.configure(SubUpdaterTimeoutSeconds=1)
     device.write("plan", 'sleep 3600 & echo $! >"$root/child"')
     deployment = device.deploy("release-2")
@@ -281,11 +281,11 @@ def test_child_of_a_dead_sub_updater_is_stopped(device: Device) -> None:
 
 
 def test_journal_damaged_while_it_is_reported(device: Device, handed: str) -> None:
-    """A journal that is damaged between the log and the outcome doesn't swallow the outcome."""
+    """A state file that is damaged between the log and the outcome doesn't lose the outcome."""
     device.server.add_fault(Fault(kind="log", delay_seconds=0.1, times=1))
 
     def spoil(event: Event) -> None:
-        if event.name == "fault":  # the log has arrived and is not answered yet; the outcome is next
+        if event.name == "fault":  # the log has arrived and is not acknowledged yet; the outcome is next
             device.write("var/lib/mender/journal.json", "no longer a journal")
 
     device.server.subscribe(spoil)

@@ -1,4 +1,4 @@
-"""The main road: authorise, tell, poll, download, hand over, wait, report."""
+"""The normal course: authorise, send the inventory, poll, download, hand over, wait, report."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ SUB_UPDATER_VARIABLES = {
 
 
 def test_update_succeeds(device: Device) -> None:
-    """An update is downloaded, handed over, reported as it went, and its Artifact is the server's, bit by bit."""
+    """An update is downloaded, handed over and reported, and its Artifact is byte-identical to the server's."""
     device.program = link = device.root / PROGRAM.name
-    link.symlink_to(PROGRAM)  # started as users start it, and no fork
+    link.symlink_to(PROGRAM)  # started as users start it, not as a fork
     deployment = device.deploy("release-2")
     daemon = device.daemon()
     assert 0 == daemon.wait_exit()
@@ -55,7 +55,7 @@ def test_downloading_comes_before_the_first_byte(device: Device) -> None:
 
 
 def test_second_update_after_the_first(device: Device) -> None:
-    """A daemon that starts while the lock exists waits, notices its removal by itself, and goes on."""
+    """A daemon that starts while the lock exists waits, detects its removal by itself, and continues."""
     device.write("plan", HOLD + SUCCEED)
     first = device.deploy("release-2")
     device.daemon().wait_exit()
@@ -72,7 +72,7 @@ def test_second_update_after_the_first(device: Device) -> None:
 
 
 def test_environment_of_the_sub_updater(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The sub-updater gets a clean environment with exactly the documented variables, nothing of the daemon's."""
+    """The sub-updater gets a clean environment with exactly the documented variables, and nothing of the daemon's."""
     monkeypatch.setenv("SECRET_OF_THE_DAEMON", "x")
     monkeypatch.setenv("LD_LIBRARY_PATH", "/somewhere")
     device.program = PROGRAM
@@ -94,7 +94,7 @@ def test_environment_of_the_sub_updater(device: Device, monkeypatch: pytest.Monk
 
 
 def test_configuration_is_not_installed(device: Device) -> None:
-    """A configuration from the server's page fails before the download, unless PayloadTypes names its type."""
+    """A configuration set on the server fails before the download, unless PayloadTypes has its type."""
     deployment = device.server.configure(device.id, {"timezone": "UTC"})
     daemon = device.daemon()
     device.wait_status(deployment, "failure")
@@ -110,7 +110,7 @@ def test_configuration_is_not_installed(device: Device) -> None:
 
 
 def test_configuration_never_renames_the_device(device: Device) -> None:
-    """A sub-updater that applies a configuration and follows the guide leaves the device its name."""
+    """A sub-updater that applies a configuration as in the guide keeps the device's artifact name."""
     device.configure(PayloadTypes=["mender-configure"])
     deployment = device.server.configure(device.id, {"timezone": "UTC"})
     assert 0 == device.daemon().wait_exit()
@@ -124,7 +124,7 @@ def test_configuration_never_renames_the_device(device: Device) -> None:
 
 
 def test_sub_updater_that_starts_the_client_at_once(device: Device) -> None:
-    """A client that is started while the one that handed over still exits waits for its end, and runs."""
+    """A client that starts while the one that handed over is still exiting waits for its end, and then runs."""
     start = '"$MENDER_CLIENT" --root "$root" daemon --no-syslog >"$root/second.log" 2>&1 & echo $! >"$root/second"'
     device.write("plan", f'rm -f "$MENDER_DATA_DIR/update.lock"\n{start}')
     deployment = device.deploy("release-2")
@@ -136,7 +136,7 @@ def test_sub_updater_that_starts_the_client_at_once(device: Device) -> None:
 
 
 def test_session_of_the_sub_updater(device: Device) -> None:
-    """The sub-updater leads a session of its own, stands in the root directory, and gets the Artifact's path."""
+    """The sub-updater leads its own session, runs in the root directory, and gets the Artifact's path."""
     device.write("plan", LEAVE)
     device.deploy("release-2")
     device.daemon().wait_exit()
@@ -148,7 +148,7 @@ def test_session_of_the_sub_updater(device: Device) -> None:
 
 
 def test_sub_updater_outlives_the_daemon(device: Device) -> None:
-    """A sub-updater goes on when the daemon is killed right after the hand-over, and its report is heard."""
+    """A sub-updater continues if the daemon is killed right after the handover, and its report is received."""
     device.write("plan", HOLD + SUCCEED)
     deployment = device.deploy("release-2")
     daemon = device.daemon()
@@ -160,7 +160,7 @@ def test_sub_updater_outlives_the_daemon(device: Device) -> None:
 
 
 def test_output_of_the_sub_updater_is_kept(device: Device) -> None:
-    """A failure brings the client's lines and the sub-updater's output to the server, each line a message."""
+    """After a failure the server gets the client's lines and the sub-updater's output, each line as one message."""
     device.write("plan", 'echo "to standard error" >&2; printf "no \\377 text\\n"; ' + FAIL)
     deployment = device.deploy("release-2")
     device.daemon().wait_exit()
@@ -183,7 +183,7 @@ def test_lock_holds_the_deployment_id(device: Device) -> None:
 
 
 def test_waits_until_accepted(device: Device) -> None:
-    """A device that nobody has accepted waits, says so once, and goes on by itself when it is accepted."""
+    """A device that isn't accepted yet waits, reports that once, and continues by itself when it is accepted."""
     device.server.reject(device.id)
     daemon = device.daemon()
     daemon.wait_for("pending acceptance")
@@ -196,7 +196,7 @@ def test_waits_until_accepted(device: Device) -> None:
 
 
 def test_inventory_is_sent(device: Device) -> None:
-    """The inventory holds what the scripts print and the client's own attributes; a repeated key makes a list."""
+    """The inventory has the scripts' output and the client's own attributes; a repeated key makes a list."""
     device.daemon().wait_for("inventory sent")
     expected = {
         "artifact_name": "release-1",
@@ -210,7 +210,7 @@ def test_inventory_is_sent(device: Device) -> None:
 
 
 def test_one_connection_serves_many_cycles(device: Device) -> None:
-    """Polling keeps one connection, and a way to ask that the server doesn't know is tried only once."""
+    """Polling keeps one connection, and a form of the request that the server doesn't know is tried only once."""
     device.daemon()
     wait_until(lambda: sum(one.kind == "next" for one in device.server.requests) >= 4)
     polls = [one for one in device.server.requests if one.kind == "next"]
@@ -219,7 +219,7 @@ def test_one_connection_serves_many_cycles(device: Device) -> None:
 
 
 def test_lost_token_is_replaced_once(device: Device) -> None:
-    """After a 401 the client authorises once more and repeats the request, without a word to the operator."""
+    """After a 401 the client authorises again and repeats the request, without a message to the operator."""
     daemon = device.daemon()
     wait_until(lambda: [one.status for one in device.server.requests].count(204) == 1)
     device.server.revoke_tokens(device.id)
@@ -232,7 +232,7 @@ def test_lost_token_is_replaced_once(device: Device) -> None:
 
 
 def test_decommissioned_and_accepted_again(device: Device) -> None:
-    """A device that was forgotten and accepted again sends its inventory afresh, though nothing in it has changed."""
+    """A device that was removed and accepted again sends its inventory again, although it hasn't changed."""
     daemon = device.daemon()
     daemon.wait_for("inventory sent")
     device.server.auto_accept = True
@@ -241,7 +241,7 @@ def test_decommissioned_and_accepted_again(device: Device) -> None:
 
 
 def test_retry_after_wins(device: Device) -> None:
-    """A 429 with Retry-After holds the client back for as long as it says, though it would ask every second."""
+    """A 429 with Retry-After delays the client for the given time, although it would otherwise poll every second."""
     device.configure(RetryPollIntervalSeconds=1)
     device.server.add_fault(Fault(kind="auth", status=429, headers={"Retry-After": "2"}))
     start = time.monotonic()
@@ -250,7 +250,7 @@ def test_retry_after_wins(device: Device) -> None:
 
 
 def test_broken_download_resumes(device: Device) -> None:
-    """A download that is cut goes on where it was cut, and what is installed is whole."""
+    """A download that is cut is resumed at that point, and the installed payload is complete."""
     device.server.add_fault(Fault(kind="artifact", drop_after_bytes=7000))
     deployment = device.deploy("release-2")
     daemon = device.daemon()
@@ -262,7 +262,7 @@ def test_broken_download_resumes(device: Device) -> None:
 
 
 def test_known_outcome_is_not_installed_twice(device: Device) -> None:
-    """A deployment that is offered again though its outcome is known is answered from memory."""
+    """If a deployment is offered again although its outcome is known, the stored outcome is reported."""
     deployment = device.deploy("release-2")
     device.daemon().wait_exit()
     device.wait_status(deployment, "success")
@@ -279,7 +279,7 @@ def test_known_outcome_is_not_installed_twice(device: Device) -> None:
 
 
 def test_half_a_download_survives_a_kill(device: Device) -> None:
-    """Bytes that arrived before a kill are verified from the disk, never fetched again."""
+    """Bytes that arrived before a kill are verified on disk, and not downloaded again."""
     device.server.add_fault(Fault(kind="artifact", stall_after_bytes=9000))
     deployment = device.deploy("release-2")
     daemon = device.daemon()
@@ -294,7 +294,7 @@ def test_half_a_download_survives_a_kill(device: Device) -> None:
 
 
 def test_abort_is_seen_before_the_hand_over(device: Device) -> None:
-    """A deployment that is aborted while it is downloaded is never handed over, and the client polls on."""
+    """A deployment that is aborted during its download is never handed over, and the client continues polling."""
     deployment = device.deploy("release-2")
     device.server.subscribe(lambda event: device.server.abort(deployment) if event.name == "download" else None)
     daemon = device.daemon()
@@ -307,7 +307,7 @@ def test_abort_is_seen_before_the_hand_over(device: Device) -> None:
 
 
 def test_environment_of_the_identity_script(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The identity script sees nothing of the daemon's environment either."""
+    """The identity script gets nothing of the daemon's environment either."""
     monkeypatch.setenv("SECRET_OF_THE_DAEMON", "x")
     device.write_script("usr/share/mender/identity/mender-device-identity", f"env >{device.root}/seen; echo mac={MAC}")
     device.daemon().wait_for("authorised by")

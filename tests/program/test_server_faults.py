@@ -1,4 +1,4 @@
-"""Bad answers of the server: each is named in the log, none ends the daemon, and the next good update goes through.
+"""Bad responses of the server: each is logged, none ends the daemon, and the next good update succeeds.
 
 Many faults go through one life of a daemon, as they do in the field; SIGUSR1 spares the waiting between them.
 """
@@ -46,7 +46,7 @@ BROKEN: dict[str, str | bytes] = {
 
 
 def _meet(device: Device, daemon: Process, fault: Fault) -> str:
-    """Let the daemon run into a fault, and return what it says from then on until it has dealt with it."""
+    """Let the daemon encounter a fault, and return its log from then on until it has handled it."""
     said = len(daemon.text)
     device.server.add_fault(fault)
     daemon.send(signal.SIGUSR1)
@@ -56,7 +56,7 @@ def _meet(device: Device, daemon: Process, fault: Fault) -> str:
 
 
 def _survives(device: Device, daemon: Process) -> None:
-    """The daemon lives, and carries out a good deployment."""
+    """The daemon still runs, and carries out a good deployment."""
     device.server.clear_faults()
     deployment = device.deploy("release-good")
     assert daemon.is_alive
@@ -67,7 +67,7 @@ def _survives(device: Device, daemon: Process) -> None:
 
 
 def _settled(device: Device) -> Process:
-    """A daemon that has polled without a word, and won't do so again by itself."""
+    """A daemon that has polled without a message, and won't poll again by itself."""
     device.configure(UpdatePollIntervalSeconds=3600)
     daemon = device.daemon("-l", "debug")  # which repeats what has been said before
     wait_until(lambda: 204 in [one.status for one in device.server.requests])
@@ -75,17 +75,17 @@ def _settled(device: Device) -> Process:
 
 
 def test_statuses_of_a_poll(device: Device, is_nightly: bool) -> None:
-    """Every 4xx and 5xx to a poll is named in the log with what was asked, and waited out."""
+    """Every 4xx and 5xx to a poll is logged with the request, and the client waits and retries."""
     daemon = _settled(device)
     for status in (*(STATUSES if is_nightly else SOME), 404, 405):
-        times = 2 if status in (404, 405) else 1  # the next older way to ask is tried as well
+        times = 2 if status in (404, 405) else 1  # the next older form of the request is tried as well
         said = _meet(device, daemon, Fault(kind="next", status=status, times=times))
         assert f"cannot check for a deployment: the server answered {status}" in said
     _survives(device, daemon)
 
 
 def test_broken_answers_to_a_poll(device: Device) -> None:
-    """Every broken answer to a poll is named in the log, nothing is fetched or installed for it."""
+    """Every broken response to a poll is logged; nothing is downloaded or installed."""
     daemon = _settled(device)
     for name, body in BROKEN.items():
         said = _meet(device, daemon, Fault(kind="next", body=body, status=200))
@@ -97,7 +97,7 @@ def test_broken_answers_to_a_poll(device: Device) -> None:
 
 
 def test_statuses_of_an_authorisation(device: Device, is_nightly: bool) -> None:
-    """Every 4xx and 5xx to an authorisation is named in the log and waited out."""
+    """Every 4xx and 5xx to an authorisation request is logged, and the client waits and retries."""
     daemon = _settled(device)
     for status in (*(STATUSES if is_nightly else SOME), 404, 409):
         device.server.revoke_tokens(device.id)
@@ -107,7 +107,7 @@ def test_statuses_of_an_authorisation(device: Device, is_nightly: bool) -> None:
 
 
 def test_broken_token(device: Device) -> None:
-    """A token that can't be one is refused and asked for again; it never goes into a header."""
+    """A malformed token is refused and requested again; it is never sent in a header."""
     daemon = _settled(device)
     for body in ("", " ", "two words", b"\xff\xfe", "x" * 20000):
         device.server.revoke_tokens(device.id)
@@ -117,7 +117,7 @@ def test_broken_token(device: Device) -> None:
 
 
 def test_statuses_of_an_inventory(device: Device, is_nightly: bool) -> None:
-    """Every 4xx and 5xx to an inventory is named in the log, and polling goes on meanwhile."""
+    """Every 4xx and 5xx to an inventory is logged, and polling continues in the meantime."""
     daemon = _settled(device)
     for status in (*(STATUSES if is_nightly else SOME), 404, 409):
         said = len(daemon.text)
@@ -132,7 +132,7 @@ def test_statuses_of_an_inventory(device: Device, is_nightly: bool) -> None:
 
 @pytest.mark.parametrize("kind", ["status", "log"])
 def test_statuses_of_a_failing_deployment(device: Device, kind: str, is_nightly: bool) -> None:
-    """Whatever a status or a log is answered with, the outcome is heard in the end, and final is the last word."""
+    """Whatever the response to a status or a log, the outcome is received in the end, and it is the last status."""
     daemon = _settled(device)
     broken = make_artifact(device.root / "broken.mender", "another-name")
     for status in STATUSES if is_nightly else SOME:
@@ -154,7 +154,7 @@ def test_statuses_of_a_failing_deployment(device: Device, kind: str, is_nightly:
 
 @pytest.mark.parametrize("after", [0, 1], ids=["downloading", "installing"])
 def test_aborted_status_ends_the_deployment(device: Device, after: int) -> None:
-    """A 409 to a status ends the deployment there: nothing is installed, no lock is left."""
+    """A 409 to a status ends the deployment: nothing is installed, and no lock is left."""
     device.server.add_fault(Fault(kind="status", status=409, after=after))
     deployment = device.deploy("release-2")
     daemon = device.daemon()
@@ -177,7 +177,7 @@ def test_aborted_status_ends_the_deployment(device: Device, after: int) -> None:
     ],
 )
 def test_gateway_answers_a_status(device: Device, status: int, body: str, after: int) -> None:
-    """A gateway that answers a status in the server's place for a while delays the deployment, and no more."""
+    """A gateway that temporarily answers a status in place of the server delays the deployment, and nothing else."""
     device.server.add_fault(Fault(kind="status", status=status, body=body, after=after, times=3))
     deployment = device.deploy("release-2")
     assert 0 == device.daemon().wait_exit()
@@ -186,7 +186,7 @@ def test_gateway_answers_a_status(device: Device, status: int, body: str, after:
 
 
 def test_conflict_ends_the_deployment(device: Device) -> None:
-    """A 409 to the request for a fresh link ends the deployment: it is never installed afterwards."""
+    """A 409 to the request for a new link ends the deployment: it is never installed afterwards."""
     device.server.add_fault(Fault(kind="artifact", status=403, times=None))
     device.server.add_fault(Fault(kind="next", status=409, after=2))
     deployment = device.deploy("release-2")
@@ -200,7 +200,7 @@ def test_conflict_ends_the_deployment(device: Device) -> None:
 
 @pytest.mark.parametrize("status", [400, 404])
 def test_lost_artifact_fails_the_deployment(device: Device, status: int) -> None:
-    """The body of an error is never handed to the sub-updater: the deployment fails, and says why."""
+    """The body of an error is never handed over to the sub-updater: the deployment fails with the reason."""
     device.server.add_fault(Fault(kind="artifact", status=status, body="<html>not here</html>", times=None))
     device.configure(RetryDownloadCount=2)
     deployment = device.deploy("release-2")
@@ -214,7 +214,7 @@ def test_lost_artifact_fails_the_deployment(device: Device, status: int) -> None
 
 
 def test_troubled_storage_is_waited_out(device: Device) -> None:
-    """A storage in trouble is asked again, and the download goes through."""
+    """A failing storage is retried, and the download succeeds."""
     for status in (408, 416, 429, 500, 502, 503):
         device.server.add_fault(Fault(kind="artifact", status=status, body="trouble"))
     deployment = device.deploy("release-2")
@@ -228,7 +228,7 @@ WRONG = {"empty": b"", "a web page": b"<html>hello</html>" * 100, "zeroes": byte
 
 @pytest.mark.parametrize("content", WRONG.values(), ids=WRONG)
 def test_no_artifact_fails_the_deployment(device: Device, content: bytes) -> None:
-    """What isn't an Artifact fails the deployment with a reason, and is not kept."""
+    """A file that isn't an Artifact fails the deployment with a reason, and is not kept."""
     file = device.root / "wrong"
     file.write_bytes(content)
     device.configure(RetryDownloadCount=2)
@@ -242,7 +242,7 @@ def test_no_artifact_fails_the_deployment(device: Device, content: bytes) -> Non
 
 
 def test_artifact_for_another_device(device: Device) -> None:
-    """An Artifact for another device type that the server offers all the same is refused by the device."""
+    """If the server offers an Artifact for another device type anyway, the device refuses it."""
     file = make_artifact(device.root / "other.mender", "release-2", device_type="another")
     deployment = device.deploy("release-2", file=file)
     daemon = device.daemon()
@@ -257,7 +257,7 @@ def test_artifact_for_another_device(device: Device) -> None:
     [*(pytest.param(kind, marks=pytest.mark.nightly) for kind in ("auth", "inventory", "next")), "status", "artifact"],
 )
 def test_cut_connection_is_waited_out(device: Device, kind: str) -> None:
-    """A connection that breaks at any request costs a try, and the update goes through once."""
+    """A connection that breaks during any request costs one attempt, and the update succeeds once."""
     device.server.add_fault(Fault(kind=kind, times=2, drop_after_bytes=0))  # type: ignore[arg-type]  # of the list
     daemon = device.daemon()
     deployment = device.deploy("release-good")

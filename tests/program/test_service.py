@@ -1,4 +1,4 @@
-"""The daemon beside a service manager: notifications, a watchdog that finds a hang, and a configuration read again."""
+"""The daemon with a service manager: notifications, a watchdog that detects a hang, and reloading the configuration."""
 
 from __future__ import annotations
 
@@ -49,22 +49,22 @@ class Manager:
         self.socket.close()
 
     def forget(self) -> None:
-        """Hear everything that has been said so far, and begin anew."""
+        """Read all messages so far, and start again."""
         self._send("mark")
         self.wait("mark")
         del self.heard[: self.heard.index("mark") + 1]
 
     def wait(self, words: str, *, count: int = 1) -> None:
-        """Wait until somebody has said this so many times."""
+        """Wait until the message was received the given number of times."""
         wait_until(lambda: sum(words in one for one in self.heard) >= count, what=words)
 
     def environment(self, **more: str) -> dict[str, str]:
-        """What a service finds."""
+        """The environment of a service."""
         return {"NOTIFY_SOCKET": self.address, **more}
 
     @property
     def watchdog(self) -> dict[str, str]:
-        """What a service finds that is watched."""
+        """The environment of a service with a watchdog."""
         return self.environment(WATCHDOG_USEC=str(int(WATCHDOG_SECONDS * 1e6)))
 
 
@@ -91,7 +91,7 @@ def test_notifications(device: Device, manager: Manager) -> None:
 
 
 def test_not_ready_without_a_configuration(device: Device, manager: Manager) -> None:
-    """A client that can't start never says that it is ready."""
+    """A client that can't start never reports that it is ready."""
     device.write("etc/mender/mender.conf", "{")
     assert 78 == started(device, manager.environment()).wait_exit()
     manager.forget()
@@ -99,7 +99,7 @@ def test_not_ready_without_a_configuration(device: Device, manager: Manager) -> 
 
 
 def test_watchdog_of_an_idle_client(device: Device, manager: Manager) -> None:
-    """A client that waits on purpose feeds the watchdog again and again."""
+    """A client that waits on purpose keeps feeding the watchdog."""
     device.configure(UpdatePollIntervalSeconds=3600)
     started(device, manager.watchdog)
     manager.wait("waiting for the next poll")
@@ -119,7 +119,7 @@ def test_watchdog_finds_a_hang(device: Device, manager: Manager) -> None:
 
 
 def test_watchdog_during_a_script(device: Device, manager: Manager) -> None:
-    """A script that runs within its limit is no hang."""
+    """A script that runs within its time limit is no hang."""
     device.write_script("usr/share/mender/inventory/mender-inventory-slow", f'echo >"{device.root}/slow"; sleep 30')
     daemon = started(device, manager.watchdog)
     wait_until((device.root / "slow").exists)
@@ -129,7 +129,7 @@ def test_watchdog_during_a_script(device: Device, manager: Manager) -> None:
 
 
 def test_watchdog_of_another_process(device: Device, manager: Manager) -> None:
-    """A watchdog that is meant for another process is left alone."""
+    """A watchdog that is meant for another process is ignored."""
     started(device, manager.watchdog | {"WATCHDOG_PID": "1"})
     manager.wait("waiting for the next poll")
     time.sleep(WATCHDOG_SECONDS)
@@ -137,14 +137,14 @@ def test_watchdog_of_another_process(device: Device, manager: Manager) -> None:
 
 
 def test_watchdog_that_is_too_short(device: Device, manager: Manager) -> None:
-    """A watchdog that would take a slow server for a hang is warned about."""
+    """A watchdog interval that would mistake a slow server for a hang causes a warning."""
     daemon = started(device, manager.watchdog)
     daemon.wait_for("WatchdogSec")
     assert "a request may take 120 s" in daemon.text
 
 
 def test_sub_updater_is_not_the_managers(device: Device, manager: Manager) -> None:
-    """The sub-updater is given neither the socket nor the watchdog, and the hand-over is told."""
+    """The sub-updater gets neither the socket nor the watchdog, and the manager is notified of the handover."""
     device.deploy("release-2")
     assert 0 == started(device, manager.watchdog).wait_exit()
     manager.wait("STOPPING=1")
@@ -156,7 +156,7 @@ def test_sub_updater_is_not_the_managers(device: Device, manager: Manager) -> No
 
 
 def test_sub_updater_that_cannot_be_started(device: Device, manager: Manager) -> None:
-    """A client that has told the manager that it stops does so with an error, to be started again, at once."""
+    """A client whose stop was reported to the manager exits with an error, so that it is restarted immediately."""
     sub_updater = device.root / "usr/share/mender/install"
     sub_updater.write_text("#!/no/such/interpreter\n")
     deployment = device.deploy("release-2")
@@ -172,7 +172,7 @@ def test_sub_updater_that_cannot_be_started(device: Device, manager: Manager) ->
 
 
 def test_sub_updater_that_cannot_be_started_without_a_manager(device: Device) -> None:
-    """A client that nobody would start again goes on."""
+    """A client that would not be restarted continues."""
     sub_updater = device.root / "usr/share/mender/install"
     sub_updater.write_text("#!/no/such/interpreter\n")
     deployment = device.deploy("release-2")
@@ -187,7 +187,7 @@ def test_sub_updater_that_cannot_be_started_without_a_manager(device: Device) ->
 
 
 def test_reload(device: Device, manager: Manager) -> None:
-    """SIGHUP reads the configuration again, and the manager is told; the counters go on."""
+    """SIGHUP reloads the configuration, and the manager is notified; the counters continue."""
     device.configure(UpdatePollIntervalSeconds=3600)
     daemon = started(device, manager.environment())
     daemon.wait_for("inventory sent")
@@ -195,7 +195,7 @@ def test_reload(device: Device, manager: Manager) -> None:
     device.configure(UpdatePollIntervalSeconds=3600, DaemonLogLevel="debug")
     daemon.send(signal.SIGHUP)
     daemon.wait_for("configuration reloaded")
-    daemon.wait_for("no deployment")  # a line at the level debug, at the end of the second poll
+    daemon.wait_for("no deployment")  # a line of the level debug, at the end of the second poll
     manager.wait("RELOADING=1\nMONOTONIC_USEC=")
     manager.wait("READY=1", count=2)
     assert ["RELOADING=1", "READY=1"] == [one.partition("\n")[0] for one in manager.heard][-2:]
@@ -205,7 +205,7 @@ def test_reload(device: Device, manager: Manager) -> None:
 
 
 def test_bad_configuration_is_refused(device: Device) -> None:
-    """A bad configuration is refused with all its problems, and the old one stays in effect."""
+    """A bad configuration is refused with all its errors, and the old one stays in effect."""
     device.configure(UpdatePollIntervalSeconds=3600)
     daemon = device.daemon()
     daemon.wait_for("inventory sent")
@@ -220,7 +220,7 @@ def test_bad_configuration_is_refused(device: Device) -> None:
 
 
 def test_reload_in_a_download(device: Device) -> None:
-    """SIGHUP in the middle of a download loses nothing: the download comes to its end first."""
+    """SIGHUP during a download loses nothing: the download is finished first."""
     deployment = device.deploy("release-2", payload=b"image" * 8000)
     daemon = device.daemon()
     device.server.subscribe(lambda event: daemon.send(signal.SIGHUP) if event.name == "download" else None)
@@ -247,7 +247,7 @@ def test_log_file_is_opened_anew(device: Device, tmp_path: Path) -> None:
 
 
 def test_json_lines_name_the_deployment(device: Device) -> None:
-    """With --log-format json each line is an object, and each line of a deployment names it."""
+    """With --log-format json each line is an object, and each line about a deployment has its id."""
     deployment = device.deploy("release-2")
     daemon = device.daemon("--log-format", "json")
     assert 0 == daemon.wait_exit()
@@ -258,7 +258,7 @@ def test_json_lines_name_the_deployment(device: Device) -> None:
 
 
 def test_text_lines_name_the_deployment_once(device: Device) -> None:
-    """In the text form a line of a deployment names it, and once only."""
+    """In the text format a line about a deployment has its id, and only once."""
     deployment = device.deploy("release-2")
     daemon = device.daemon()
     assert 0 == daemon.wait_exit()
@@ -267,7 +267,7 @@ def test_text_lines_name_the_deployment_once(device: Device) -> None:
 
 
 def test_metrics_file(device: Device) -> None:
-    """The daemon keeps its figures in the file that it is given, below the root directory."""
+    """The daemon writes its metrics to the given file, below the root directory."""
     file = device.root / "mender.prom"
     daemon = device.daemon("--metrics-file", "/mender.prom")
     wait_until(lambda: file.exists() and "mender_client_polls_total 1" in file.read_text())
@@ -291,7 +291,7 @@ def test_status_of_a_killed_daemon(device: Device) -> None:
 
 
 def test_follow_ends_with_ctrl_c(device: Device) -> None:
-    """Following the status ends with Ctrl-C, without a word of complaint."""
+    """Following the status ends with Ctrl-C, without an error message."""
     follower = device.start("status", "--follow")
     follower.wait_for("the daemon is not running")
     follower.send(signal.SIGINT)

@@ -1,4 +1,4 @@
-"""Signals: poll now, inventory now, end now, whatever the daemon is doing."""
+"""Signals: poll, send the inventory or exit immediately, whatever the daemon is doing."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ IDENTITY_SCRIPT = "usr/share/mender/identity/mender-device-identity"
 
 @pytest.mark.parametrize("number", ENDS)
 def test_idle_daemon_ends_at_once(device: Device, number: int) -> None:
-    """An idle daemon ends with 0 on SIGTERM or SIGINT, long before the next poll, and says so."""
+    """An idle daemon exits with 0 on SIGTERM or SIGINT, long before the next poll, and logs that."""
     device.configure(UpdatePollIntervalSeconds=3600)
     daemon = device.daemon()
     wait_until(lambda: 204 in [one.status for one in device.server.requests])
@@ -29,7 +29,7 @@ def test_idle_daemon_ends_at_once(device: Device, number: int) -> None:
 
 @pytest.mark.parametrize("number", ENDS)
 def test_stalled_download_ends_at_once(device: Device, number: int) -> None:
-    """A daemon in the middle of a stalled download ends before its time limit; the bytes stay, and serve the next."""
+    """A daemon in a stalled download exits before its time limit; the bytes are kept and used by the next one."""
     device.server.add_fault(Fault(kind="artifact", stall_after_bytes=9000))
     deployment = device.deploy("release-2")
     daemon = device.daemon()
@@ -46,7 +46,7 @@ def test_stalled_download_ends_at_once(device: Device, number: int) -> None:
 
 @pytest.mark.parametrize("kind", ["auth", "next", "inventory", "status"])
 def test_silent_server_does_not_hold_the_daemon(device: Device, kind: str) -> None:
-    """A daemon that waits for an answer which never comes ends on SIGTERM, before its time limit."""
+    """A daemon that waits for a response that never comes exits on SIGTERM, before its time limit."""
     device.server.add_fault(Fault(kind=kind, delay_seconds=NEVER_S, times=None))  # type: ignore[arg-type]  # of the list
     device.deploy("release-2")
     daemon = device.daemon()
@@ -57,7 +57,7 @@ def test_silent_server_does_not_hold_the_daemon(device: Device, kind: str) -> No
 
 
 def test_daemon_ends_while_it_waits_for_the_lock(device: Device) -> None:
-    """A daemon that waits for a sub-updater ends when it is told to, and leaves the lock alone."""
+    """A daemon that waits for a sub-updater exits on a signal, and doesn't touch the lock."""
     device.write("plan", LEAVE)
     device.deploy("release-2")
     device.daemon().wait_exit()
@@ -73,7 +73,7 @@ def _wait_polls(device: Device, count: int) -> None:
 
 
 def test_usr1_polls_now(device: Device) -> None:
-    """SIGUSR1 makes the daemon poll at once, each time."""
+    """SIGUSR1 makes the daemon poll immediately, each time."""
     device.configure(UpdatePollIntervalSeconds=3600)
     daemon = device.daemon()
     for polls in range(1, 4):
@@ -82,7 +82,7 @@ def test_usr1_polls_now(device: Device) -> None:
 
 
 def test_usr2_sends_the_inventory_now(device: Device) -> None:
-    """SIGUSR2 makes the daemon send the inventory at once, changed or not."""
+    """SIGUSR2 makes the daemon send the inventory immediately, whether or not it has changed."""
     device.configure(UpdatePollIntervalSeconds=3600)
     daemon = device.daemon()
     for times in range(1, 4):
@@ -91,7 +91,7 @@ def test_usr2_sends_the_inventory_now(device: Device) -> None:
 
 
 def test_hanging_inventory_script_does_not_hold_the_daemon(device: Device) -> None:
-    """A daemon whose inventory script hangs ends when it is told to, and the script with it."""
+    """A daemon with a hanging inventory script exits on a signal, together with the script."""
     device.write_script(
         "usr/share/mender/inventory/mender-inventory-hang", f'echo $$ >"{device.root}/pid"; sleep {NEVER_S:g}'
     )
@@ -103,11 +103,11 @@ def test_hanging_inventory_script_does_not_hold_the_daemon(device: Device) -> No
 
 
 THE_C_LIBRARYS = 0b11 << 31
-"""Signals 32 and 33, which no program can set; make's way to start programs leaves them ignored."""
+"""Signals 32 and 33, which no program can set; they are ignored in programs that make starts."""
 
 
 def test_inherited_signals(device: Device) -> None:
-    """What the daemon inherited as blocked or ignored is neither for its scripts nor for the sub-updater."""
+    """Signals that the daemon inherited as blocked or ignored are neither for its scripts nor for the sub-updater."""
     shown = 'grep -E "^Sig(Blk|Ign)" /proc/self/status >"{}"'
     seen = {name: device.root / name for name in ("by-script", "by-sub-updater")}
     device.write_script(IDENTITY_SCRIPT, shown.format(seen["by-script"]) + f"\necho mac={MAC}")

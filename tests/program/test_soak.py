@@ -1,4 +1,4 @@
-"""The soak, in small: a few deployments under faults drawn from a fixed seed, and a judge that sees what is wrong."""
+"""The soak test, in small: a few deployments with faults from a fixed seed, and a judge that detects errors."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def _kinds(case: Case) -> list[str]:
 
 
 def test_soak(tmp_path: Path) -> None:
-    """A device under seeded faults at every level loses nothing, does nothing twice and is never stuck."""
+    """A device with seeded faults at every level loses nothing, does nothing twice and never gets stuck."""
     argv = [sys.executable, str(PROJECT / "tools/soak"), "--deployments", "2", "--seed", str(SEED)]
     done = subprocess.run(argv, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert 0 == done.returncode, done.stdout + done.stderr
@@ -64,12 +64,12 @@ def test_good_cases_pass() -> None:
 
 @pytest.mark.parametrize("met", [(), (ANSWERS,), (KILLS,)])
 def test_failure_without_excuse_is_lost(met: Sequence[str]) -> None:
-    """A good update that fails is lost, unless something happened that may truthfully fail it."""
+    """A good update that fails is lost, unless an event can truthfully explain the failure."""
     assert [LOST] == _kinds(replace(FAILED, met=Counter(met)))
 
 
 def test_what_the_judge_must_see() -> None:
-    """Each kind of wrong is seen, and garbage in the journal excuses a lost outcome, but nothing else."""
+    """Each kind of error is detected; garbage in the state file excuses a lost outcome, but nothing else."""
     assert [LOST] == _kinds(replace(GOOD, end="failure", heard=("failure",)))
     assert [] == _kinds(replace(GOOD, end="failure", heard=("failure",), met=Counter({GARBAGE: 1})))
     assert [DOUBLED] == _kinds(replace(GOOD, history=("install", *GOOD.history), met=Counter({GARBAGE: 1})))

@@ -1,4 +1,4 @@
-"""The device's storage fails for a moment, at any call: the daemon recovers by itself, and the update is installed."""
+"""The device's storage fails temporarily, at any call: the daemon recovers by itself, and the update is installed."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from program.stage import Device
 _SAMPLE = 2
 _SEED = 5
 _FIRST = 3
-"""The first two calls take daemon.lock; when they fail the program ends, and its service manager starts it again."""
+"""The first two calls take daemon.lock; if they fail the program exits, and its service manager restarts it."""
 
 
 @pytest.mark.parametrize(("number", "seconds"), [(errno.EIO, 0.0), (errno.ENOSPC, 1.5)], ids=["EIO", "ENOSPC"])
 def test_storage_fails_at_any_call(device: Device, number: int, seconds: float, is_nightly: bool) -> None:
-    """Whichever call fails, and whatever fails in the next moment, the deployment ends, and with a true outcome."""
+    """Whichever call fails, and whatever fails in the next moment, the deployment has one true outcome."""
     calls = _update(device, 0, seconds, number)
     places = range(_FIRST, calls + 1)
     for first in places if is_nightly else random.Random(_SEED).sample(places, _SAMPLE):
@@ -28,7 +28,7 @@ def test_storage_fails_at_any_call(device: Device, number: int, seconds: float, 
 
 
 def _update(device: Device, first: int, seconds: float, number: int) -> int:
-    """Let a device update while its storage fails from one call on; returns how many calls there were."""
+    """Let a device update while its storage fails from one call on; return the number of calls."""
     count_file = device.root.with_suffix(".count")
     device.program = Path(sys.executable)
     name = f"release-at-{first}"

@@ -1,4 +1,4 @@
-"""Our unit below a real systemd, which is the first process of a namespace and has no other unit of the machine."""
+"""Our unit in a real systemd, which is the first process of a namespace and has no other unit of the machine."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ rm "$MENDER_DATA_DIR/update.lock"
 systemctl show -p SubState --value mender-python-client >>"$MENDER_ROOT/states"
 systemctl start mender-python-client
 """
-"""Is done at once, notes what has become of the client that started it, and starts the client."""
+"""Exits immediately, records the state of the client that started it, and starts the client."""
 
 BOOT = """#!/bin/sh -e
 mount --make-rprivate /
@@ -52,7 +52,7 @@ def systemd(device: Device, tmp_path: Path) -> Iterator[None]:
     units.mkdir()
     command = f"ExecStart={device.program} --root {device.root} daemon --no-syslog"
     unit = UNIT.read_text().replace("ExecStart=/usr/bin/mender-python-client daemon", command)
-    unit = unit.replace("[Unit]\n", "[Unit]\nStartLimitIntervalSec=0\n")  # no device has so many updates in 10 s
+    unit = unit.replace("[Unit]\n", "[Unit]\nStartLimitIntervalSec=0\n")  # no device has this number of updates in 10 s
     (units / UNIT.name).write_text(unit.replace("[Service]\n", f"[Service]\nStandardError=append:{tmp_path}/log\n"))
     (units / "test.target").write_text(f"[Unit]\nDescription=Test\nWants={UNIT.name}\n")
     for name in ("sysinit", "basic", "shutdown", "local-fs", "sockets"):
@@ -79,14 +79,14 @@ def systemd(device: Device, tmp_path: Path) -> Iterator[None]:
 
 
 def polls(device: Device) -> int:
-    """How often the device has asked for a deployment in vain."""
+    """The number of polls of the device without a deployment."""
     return [one.status for one in device.server.requests].count(204)
 
 
 @pytest.mark.nightly
 @pytest.mark.usefixtures("systemd")
 def test_a_quick_sub_updater_starts_the_client_again(device: Device) -> None:
-    """A sub-updater that is done while the client that started it is still ending leaves a client that polls."""
+    """A sub-updater that finishes while the client that started it is still exiting leaves a client that polls."""
     device.write_script("usr/share/mender/install", QUICK)
     wait_until(lambda: polls(device) > 0)
     for number in range(UPDATES):

@@ -303,7 +303,7 @@ def _sync(board: Board) -> None:
 
 
 def test_scripts_around_a_poll(make_board: MakeBoard) -> None:
-    """The scripts of Idle and Sync run around the poll that brings the deployment, and Idle is entered after it."""
+    """The scripts of Idle and Sync are run around the poll that returns the deployment, Idle is entered after it."""
     board = make_board(Happening(plan=PLAIN))
     _sync(board)
     board.live()
