@@ -19,7 +19,7 @@ DISTRIBUTIONS = {"mender-python-client": PROJECT, "mender-devserver": PROJECT / 
 
 
 def checkout(target: Path) -> Path:
-    """A copy of the files of this checkout that git knows, or would know, with other times and modes; as in git's own,
+    """A copy of the files of this checkout that git tracks or would track, with other times and modes; as in git's own,
     a program stays executable for its owner."""
     command = ["git", "-C", str(PROJECT), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     try:

@@ -1,4 +1,4 @@
-"""How tests wait: for what happens, never for a time that a machine may or may not need."""
+"""How tests wait: for an event, never for a fixed time that may not suffice on some machine."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 PATIENCE_S = 180.0
-"""How long a test waits for what must happen. Only a bug, never a busy machine, should take so long."""
+"""How long a test waits for an event that must occur. Only a bug, never a busy machine, should exceed it."""
 NEVER_S = 3600.0
 """A delay or a time limit that no test waits for: when it runs out, the test has failed long ago."""
 
@@ -21,4 +21,4 @@ def wait_until(condition: Callable[[], object], *, within: float = PATIENCE_S, w
     while not condition():
         assert time.monotonic() < end, f"{what} did not come true within {within:g} s"
         time.sleep(pause)
-        pause = min(1.2 * pause, 0.1)  # what takes long isn't looked at too often: others need the processor
+        pause = min(1.2 * pause, 0.1)  # slow conditions are checked less often: others need the processor

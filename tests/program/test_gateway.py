@@ -133,7 +133,7 @@ def test_an_update_waits_for_its_device(make_stage: MakeStage) -> None:
 
 
 def test_sub_updater(make_stage: MakeStage) -> None:
-    """A sub-updater is started with its device's name; the gateway goes on, and the next of its group waits for it."""
+    """A sub-updater is started with its device's name; the gateway continues, the next of the group waits for it."""
     stage = make_stage()
     report = '"$MENDER_CLIENT" report --success && rm "$MENDER_DATA_DIR/update.lock"'
     stage.write_script(

@@ -52,7 +52,7 @@ def test_daemon_with_a_passphrase(newborn: Device, server: DevServer) -> None:
 
 
 def test_no_passphrase(newborn: Device) -> None:
-    """Without its passphrase, with a wrong one or with an empty file for it, a key says what is missing."""
+    """Without its passphrase, with a wrong one or an empty passphrase file, a key's error says what is missing."""
     newborn.run("bootstrap", "--key-type", "ed25519", "--passphrase-file", "-")
     key = newborn.key
     newborn.write("wrong", "another\n").chmod(0o600)

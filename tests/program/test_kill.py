@@ -15,7 +15,7 @@ SEED = 4
 
 @pytest.mark.nightly
 def test_killed_at_every_change_of_the_journal(device: Device) -> None:
-    """Killed right after any change of the journal, the client goes on to one true outcome and leaves nothing over."""
+    """After a kill right after any change of the state file, the client reaches one true outcome without leftovers."""
     reaper = Reaper(device, random.Random(SEED))
     assert reaper.every_change() >= 8
     assert {} == reaper.tally.faults, reaper.tally.said

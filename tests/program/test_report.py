@@ -119,7 +119,7 @@ def test_report_of_another_deployment(
 
 
 def test_report_while_the_server_is_down(device: Device, handed: str) -> None:
-    """With the server down ``report`` ends with 75 after --timeout; the daemon delivers it and frees the lock later."""
+    """If the server is down ``report`` exits with 75 after --timeout; the daemon sends it later, and the lock goes."""
     device.server.stop()
     done = device.run("report", "--failure", "--reason", "no room", "--timeout", "1")
     assert 75 == done.returncode

@@ -46,7 +46,7 @@ def test_update_succeeds(device: Device) -> None:
 
 
 def test_downloading_comes_before_the_first_byte(device: Device) -> None:
-    """The server hears ``downloading`` before it is asked for the Artifact, and ``installing`` before the hand-over."""
+    """The server receives ``downloading`` before the request for the Artifact, ``installing`` before the handover."""
     device.write("plan", LEAVE)
     device.deploy("release-2")
     device.daemon().wait_exit()

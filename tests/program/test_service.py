@@ -24,7 +24,7 @@ BEAT = "WATCHDOG=1"
 
 
 class Manager:
-    """A service manager's end of the notifications; it reads all the time, because the system's queue is short."""
+    """A service manager's end of the notification socket; it reads all the time, since the system's queue is short."""
 
     def __init__(self) -> None:
         self.address = f"@mender-manager-{os.getpid()}-{id(self)}"
@@ -82,7 +82,7 @@ def started(device: Device, environment: dict[str, str]) -> Process:
 
 
 def test_notifications(device: Device, manager: Manager) -> None:
-    """The manager hears when the client is ready, what it does, and that it stops; without a watchdog nothing else."""
+    """The manager is notified of readiness, activity and stop; without a watchdog of nothing else."""
     daemon = started(device, manager.environment())
     manager.wait("STATUS=waiting for the next poll")
     assert 0 == daemon.stop()
@@ -109,7 +109,7 @@ def test_watchdog_of_an_idle_client(device: Device, manager: Manager) -> None:
 
 
 def test_watchdog_finds_a_hang(device: Device, manager: Manager) -> None:
-    """A client that hangs in an answer which never comes doesn't feed the watchdog, so the manager finds it."""
+    """A client that waits for a response that never comes doesn't feed the watchdog, so the manager detects it."""
     device.server.add_fault(Fault(kind="next", delay_seconds=NEVER_S, times=None))
     started(device, manager.watchdog)
     wait_until(lambda: any(one.kind == "next" for one in device.server.requests))
@@ -231,7 +231,7 @@ def test_reload_in_a_download(device: Device) -> None:
 
 
 def test_log_file_is_opened_anew(device: Device, tmp_path: Path) -> None:
-    """After SIGHUP lines go to the file that has the log's name now, also when the configuration is bad by then."""
+    """After SIGHUP the log is written to the file with the current name, even if the configuration is now invalid."""
     log = tmp_path / "mender.log"
     daemon = device.daemon("--log-file", str(log))
     wait_until(lambda: log.exists() and "inventory sent" in log.read_text())
@@ -276,7 +276,7 @@ def test_metrics_file(device: Device) -> None:
 
 
 def test_status_of_a_killed_daemon(device: Device) -> None:
-    """After a daemon was killed, status says so, and what was known last; the next one goes on with the counters."""
+    """After a daemon was killed, status reports that and the last known state; the next one continues the counters."""
     daemon = device.daemon()
     daemon.wait_for("inventory sent")
     status = device.data / "status.json"

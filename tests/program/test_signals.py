@@ -107,7 +107,7 @@ THE_C_LIBRARYS = 0b11 << 31
 
 
 def test_inherited_signals(device: Device) -> None:
-    """Signals that the daemon inherited as blocked or ignored are neither for its scripts nor for the sub-updater."""
+    """Signals that the daemon inherited as blocked or ignored are reset for its scripts and for the sub-updater."""
     shown = 'grep -E "^Sig(Blk|Ign)" /proc/self/status >"{}"'
     seen = {name: device.root / name for name in ("by-script", "by-sub-updater")}
     device.write_script(IDENTITY_SCRIPT, shown.format(seen["by-script"]) + f"\necho mac={MAC}")

@@ -1,4 +1,4 @@
-"""A device in a directory, with a real update module and state scripts, driven by the program's own commands."""
+"""A device in a directory, with a real update module and state scripts, used through the program's own commands."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class Bench:
                 self.scripts.append((f"{state}_{action}_00", text.encode()))
 
     def answers(self, query: str, answer: str) -> None:
-        """Let the module answer this from now on."""
+        """Let the module give this answer from now on."""
         (self.out / "print" / query).write_text(answer)
 
     def dies(self, name: str) -> None:
@@ -108,30 +108,30 @@ class Bench:
         return call("--root", str(self.root), *map(str, words))
 
     def does(self, *words: str | Path) -> tuple[int, str]:
-        """Run a command; its exit code, and what it printed."""
+        """Run a command; return its exit code and its output."""
         done = self.run(*words)
         return done.returncode, done.stdout
 
     def runs_and_dies(self, *words: str | Path) -> None:
-        """Run a command, as a process of its own, that is killed."""
+        """Run a command in a separate process, which is killed."""
         done = forking.run([str(forking.program()), "--root", str(self.root), *map(str, words)])
         assert done.returncode == -signal.SIGKILL, done
 
     def calls(self) -> list[str]:
-        """The calls and scripts since the last question, in their order."""
+        """The calls and scripts since the last query, in order."""
         path = self.out / "calls"
         found = path.read_text().split() if path.exists() else []
         path.unlink(missing_ok=True)
         return found
 
     def provides(self) -> Mapping[str, str]:
-        """What the device provides, by the command."""
+        """The provides of the device, according to the command."""
         code, text = self.does("show-provides")
         assert code == 0
         return dict(line.split("=", 1) for line in text.splitlines())
 
     def position(self) -> str | None:
-        """Where the pending update stands, by the state file."""
+        """The position of the pending update, according to the state file."""
         path = self.data / "journal.json"
         stored = json.loads(path.read_text()).get("standalone") if path.exists() else None
         return stored and stored["position"]

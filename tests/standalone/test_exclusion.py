@@ -1,4 +1,4 @@
-"""Daemon and commands exclude each other; what a pending update means for the daemon and for ``status``."""
+"""Daemon and commands exclude each other; the effect of a pending update on the daemon and on ``status``."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class _Holder:
 
 
 def test_install_beside_a_daemon(bench: Bench) -> None:
-    """While a daemon runs nothing is installed."""
+    """While a daemon runs nothing can be installed."""
     with _Holder(bench.data / "daemon.lock") as pid:
         done = bench.run("install", bench.artifact())
     assert (1, "", []) == (done.returncode, done.stdout, bench.calls())
@@ -58,7 +58,7 @@ def test_install_beside_a_daemon(bench: Bench) -> None:
 
 
 def test_commit_beside_a_daemon(bench: Bench) -> None:
-    """A daemon that was started later doesn't keep anybody from ending the update: it begins nothing meanwhile."""
+    """A daemon that was started later doesn't prevent the end of the update: it starts nothing in the meantime."""
     bench.does("install", bench.artifact())
     with _Holder(bench.data / "daemon.lock"):
         assert (0, "Committed.\n") == bench.does("commit")
@@ -76,7 +76,7 @@ def test_two_commands(bench: Bench, command: str) -> None:
 
 
 def test_daemon_beside_install(bench: Bench) -> None:
-    """While ``install`` runs no daemon starts, and nobody takes the command for one."""
+    """While ``install`` runs no daemon starts, and the command isn't mistaken for one."""
     with _Holder(bench.data / "daemon.lock", "command") as pid:
         assert DaemonLock(bench.data / "daemon.lock").holder() is None
         done = bench.run("daemon")
@@ -85,7 +85,7 @@ def test_daemon_beside_install(bench: Bench) -> None:
 
 
 def test_deployment_under_way(bench: Bench) -> None:
-    """A deployment of the server that is in progress is not disturbed."""
+    """A deployment of the server that is in progress isn't affected."""
     (bench.data / "update.lock").write_text("dep-1\n")
     done = bench.run("install", bench.artifact())
     assert (1, "System not modified.\n", []) == (done.returncode, done.stdout, bench.calls())
@@ -93,7 +93,7 @@ def test_deployment_under_way(bench: Bench) -> None:
 
 
 def test_status(bench: Bench) -> None:
-    """``status`` says what is pending, since when, and how it goes on."""
+    """``status`` says what is pending, since when, and how to continue."""
     bench.does("install", bench.artifact())
     status = json.loads(bench.does("status", "--json")[1])
     assert ("new", "installed") == (status["standalone"]["artifact_name"], status["standalone"]["position"])
@@ -107,7 +107,7 @@ def test_status(bench: Bench) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_signal(bench: Bench, number: signal.Signals) -> None:
-    """A signal ends the module that runs, and the command with 1; ``resume`` rolls back what was interrupted."""
+    """A signal ends the running module, and the command with 1; ``resume`` rolls the interrupted update back."""
     module = bench.root / "usr/share/mender/modules/v3/app"
     usual = module.read_text()
     hang = '[ "$1" = ArtifactInstall ] && touch $out/begun && sleep 600\n'
@@ -125,7 +125,7 @@ def test_signal(bench: Bench, number: signal.Signals) -> None:
 
 @pytest.mark.parametrize("command", ["commit", "rollback", "resume"])
 def test_broken_configuration(bench: Bench, command: str) -> None:
-    """An update that has broken the configuration can be ended all the same."""
+    """An update that has broken the configuration can be ended nevertheless."""
     bench.does("install", bench.artifact())
     (bench.root / "etc/mender/mender.conf").write_text("{")
     assert 0 == bench.does(command)[0]
@@ -134,7 +134,7 @@ def test_broken_configuration(bench: Bench, command: str) -> None:
 
 
 def test_other_name(bench: Bench) -> None:
-    """Under the name ``mender-update`` the program has that client's commands and options, and its exit code."""
+    """Called as ``mender-update`` the program has that client's commands, options and exit codes."""
 
     def run(*words: str) -> tuple[int, str]:
         done = call(*words, main=lambda given: main(given, MENDER_UPDATE))

@@ -17,7 +17,7 @@ BROUGHT = {"a.x": "2", "c": "2"}
 
 @pytest.fixture
 def bench(tmp_path: Path) -> Bench:
-    """A device whose module can't roll back, so that an install is a whole update."""
+    """A device whose module can't roll back, so that an install is a complete update."""
     bench = Bench(tmp_path, is_reversible=False)
     bench.info.write_text("".join(f"{key}={value}\n" for key, value in BEFORE.items()))
     return bench
@@ -64,7 +64,7 @@ def _without(*keys: str) -> dict[str, str]:
     ],
 )
 def test_new_provides(bench: Bench, type_info: dict[str, Any], group: str | None, after: dict[str, str]) -> None:
-    """The new provides follow from what was there, what is cleared and what is brought; artifact_info has them, too."""
+    """The new provides follow from the old ones, the cleared and the added ones; artifact_info has them, too."""
     provides = {"artifact_name": "new"} | ({"artifact_group": group} if group else {})
     path = bench.root / "table.mender"
     _write(bench, path, type_info, provides)
@@ -79,7 +79,7 @@ def _write(bench: Bench, path: Path, type_info: dict[str, Any], provides: dict[s
 
 
 def test_group_of_an_inconsistent_update(bench: Bench) -> None:
-    """An update that ends as inconsistent leaves the new provides, the name marked once."""
+    """An inconsistent update leaves the new provides, with the name marked once."""
     name = "new_INCONSISTENT"
     _write(bench, bench.root / "a", {"artifact_provides": BROUGHT}, {"artifact_name": name, "artifact_group": "h"})
     bench.fails("ArtifactInstall")
@@ -94,7 +94,7 @@ def test_order(bench: Bench) -> None:
 
 
 def test_artifact_info_that_cannot_be_written(bench: Bench) -> None:
-    """Where artifact_info can't be written the state file tells what is installed."""
+    """If artifact_info isn't writable the state file has the installed software."""
     bench.info.unlink()
     bench.info.parent.joinpath("mender.conf").unlink()
     bench.root.joinpath("etc/mender/scripts").rmdir()
@@ -111,7 +111,7 @@ def test_artifact_info_that_cannot_be_written(bench: Bench) -> None:
 
 
 def _nameless(bench: Bench, **parts: Any) -> Path:
-    """A device without a name for its software, with a bootstrap Artifact if there are parts of it."""
+    """A device without an artifact name, and with a bootstrap Artifact if parts of it are given."""
     bench.info.unlink()
     path = bench.data / "bootstrap.mender"
     if parts:
@@ -127,7 +127,7 @@ BOOT = {"artifact_name": "boot", "artifact_group": "g", "a": "1"}
 
 @pytest.mark.parametrize("command", ["show-artifact", "show-provides"])
 def test_bootstrap_artifact(bench: Bench, command: str) -> None:
-    """A device without a name gets it from the bootstrap Artifact, which is removed; no signature is needed."""
+    """A device without a name gets it from the bootstrap Artifact, which is then removed; it needs no signature."""
     path = _nameless(bench, info={})
     (bench.root / "etc/mender/mender.conf").write_text(json.dumps({"ArtifactVerifyKey": "/missing"}))
     done = bench.run(command)
@@ -136,7 +136,7 @@ def test_bootstrap_artifact(bench: Bench, command: str) -> None:
 
 
 def test_bootstrap_before_an_install(bench: Bench) -> None:
-    """``install`` does it first, and the bootstrap Artifact is not mentioned on standard output."""
+    """``install`` installs it first, and the bootstrap Artifact isn't mentioned on standard output."""
     path = _nameless(bench, info={})
     artifact = bench.artifact(type_info={"artifact_depends": {"a": "1"}, "clears_artifact_provides": []})
     assert (0, f"{BEGUN}{AUTOMATIC}Installed and committed.\n") == bench.does("install", artifact)
@@ -153,7 +153,7 @@ def test_bootstrap_before_an_install(bench: Bench) -> None:
 )
 @pytest.mark.parametrize("command", ["show-artifact", "install"])
 def test_bootstrap_artifact_that_fails(bench: Bench, command: str, parts: dict[str, Any]) -> None:
-    """One that can't be used makes the name unknown; the command ends with 1 this time."""
+    """An unusable bootstrap Artifact makes the name unknown; the command exits with 1 this time."""
     path = _nameless(bench, **parts)
     words = [command, bench.artifact()] if command == "install" else [command]
     assert (1, "") == bench.does(*words)
@@ -162,7 +162,7 @@ def test_bootstrap_artifact_that_fails(bench: Bench, command: str, parts: dict[s
 
 
 def test_no_bootstrap_artifact(bench: Bench) -> None:
-    """Without one the name is unknown, and stays so when one comes later."""
+    """Without a bootstrap Artifact the name is unknown, and stays so if one appears later."""
     path = _nameless(bench)
     assert {"artifact_name": "unknown"} == bench.provides()
     path.write_bytes(b"")

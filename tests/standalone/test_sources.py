@@ -1,4 +1,4 @@
-"""Where an Artifact comes from, and what is refused before anything is started."""
+"""The sources of an Artifact, and the cases that are refused before anything is started."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_standard_input(bench: Bench) -> None:
 
 
 def test_standard_input_is_the_clients_alone(bench: Bench) -> None:
-    """Modules and scripts find nothing on standard input: what is there is the Artifact."""
+    """Modules and scripts get nothing on standard input, which contains the Artifact."""
     module = bench.root / "usr/share/mender/modules/v3/app"
     module.write_text(module.read_text().replace("exit 0\n", 'head -c 1 >>"$out/found"\nexit 0\n'))
     content = bench.artifact(files=[("file", os.urandom(1_000_000))]).read_bytes()
@@ -53,7 +53,7 @@ def test_standard_input_is_the_clients_alone(bench: Bench) -> None:
 
 
 def test_address(bench: Bench) -> None:
-    """An http address is downloaded, without a token."""
+    """An http URL is downloaded, without a token."""
     content = bench.artifact().read_bytes()
     with RawServer(raw(answer(content))) as server:
         assert DONE == bench.does("install", f"{server.url}/a.mender?x=1")
@@ -73,13 +73,13 @@ def test_output_is_on_standard_error(bench: Bench) -> None:
     "source", ["missing.mender", "", "ftp://host/a.mender", "http://", "http://127.0.0.1:9/a.mender"]
 )
 def test_nothing_there(bench: Bench, source: str) -> None:
-    """What can't be opened is no reason to touch anything."""
+    """A source that can't be opened changes nothing."""
     assert (1, UNTOUCHED) == bench.does("install", source)
     assert _is_untouched(bench)
 
 
 def test_download_that_breaks_off(bench: Bench) -> None:
-    """A download that breaks off is resumed under the module."""
+    """A download that breaks off is resumed transparently for the module."""
     content = bench.artifact(files=[("file", os.urandom(100_000))]).read_bytes()
 
     def script(server: RawServer, connection: socket.socket) -> None:
@@ -98,7 +98,7 @@ def test_download_that_breaks_off(bench: Bench) -> None:
 
 @pytest.mark.parametrize("status", [404, 403, 500])
 def test_refused_address(bench: Bench, status: int) -> None:
-    """A server that refuses the download ends it at once."""
+    """A server that refuses the download ends it immediately."""
     with RawServer(raw(answer(b"no", status=status))) as server:
         assert (1, UNTOUCHED) == bench.does("install", f"{server.url}/a.mender")
     assert _is_untouched(bench)
@@ -106,7 +106,7 @@ def test_refused_address(bench: Bench, status: int) -> None:
 
 @pytest.mark.parametrize("content", [b"", b"hello", bytes(4096)])
 def test_no_artifact(bench: Bench, content: bytes) -> None:
-    """A file that is no Artifact is refused before a word."""
+    """A file that isn't an Artifact is refused before anything is printed."""
     path = bench.root / "file"
     path.write_bytes(content)
     assert (1, UNTOUCHED) == bench.does("install", path)
@@ -127,21 +127,21 @@ def test_no_artifact(bench: Bench, content: bytes) -> None:
     ],
 )
 def test_refused_artifact(bench: Bench, parts: dict[str, Any]) -> None:
-    """An Artifact that doesn't fit is refused once its header was read; nothing was started."""
+    """An unsuitable Artifact is refused once its header has been read; nothing was started."""
     assert (1, BEGUN + UNTOUCHED) == bench.does("install", bench.artifact(**parts))
     assert _is_untouched(bench)
 
 
 @pytest.mark.parametrize("payload_type", ["../x", "/bin/true", "..", "a/b"])
 def test_type_that_leads_out(bench: Bench, payload_type: str) -> None:
-    """A payload type that would lead out of the modules' directory is refused before anything is started."""
+    """A payload type with a path out of the modules' directory is refused before anything is started."""
     artifact = bench.artifact(info={"payloads": [{"type": payload_type}]}, type_info={"type": payload_type})
     assert (1, BEGUN + UNTOUCHED) == bench.does("install", artifact)
     assert _is_untouched(bench)
 
 
 def test_no_module(bench: Bench) -> None:
-    """Without a module for the payload type its first call fails, and nothing is modified."""
+    """Without a module for the payload type the first call fails, and nothing is modified."""
     artifact = bench.artifact(info={"payloads": [{"type": "nobody"}]}, type_info={"type": "nobody"})
     done = bench.run("install", artifact)
     assert (1, f"{BEGUN}Streaming failed.\nSystem not modified. Cleanup failed.\n") == (done.returncode, done.stdout)
@@ -157,7 +157,7 @@ def test_two_payloads(bench: Bench) -> None:
 
 
 def test_wrong_digest(bench: Bench) -> None:
-    """A payload that isn't what the manifest says fails in the download, which is cleaned up."""
+    """A payload that doesn't match the manifest fails during the download, which is cleaned up."""
     artifact = bench.artifact(payload=bytes(tar_file("file", b"another") + bytes(1024)))
     assert (1, BEGUN + UNTOUCHED) == bench.does("install", artifact)
     assert ["Download_Error", "Cleanup"] == bench.calls()[-2:]
@@ -165,7 +165,7 @@ def test_wrong_digest(bench: Bench) -> None:
 
 
 def test_cut_artifact(bench: Bench) -> None:
-    """So does an Artifact that was cut."""
+    """So does a truncated Artifact."""
     path = bench.artifact(files=[("file", os.urandom(8192))])
     path.write_bytes(path.read_bytes()[:-4096])
     assert (1, BEGUN + UNTOUCHED) == bench.does("install", path)
@@ -175,13 +175,13 @@ def test_cut_artifact(bench: Bench) -> None:
 
 @pytest.mark.parametrize("depends", [{"app.version": "1"}, {"app.version": ["3", "1"]}, {"artifact_name": "old"}])
 def test_depends_that_are_met(bench: Bench, depends: dict[str, object]) -> None:
-    """What the device provides is what the Artifact may depend on, one value or a list."""
+    """An Artifact can depend on what the device provides, with one value or a list."""
     artifact = bench.artifact(type_info={"artifact_depends": depends, "artifact_provides": {"app.version": "2"}})
     assert DONE == bench.does("install", artifact)
 
 
 def test_empty_payload(bench: Bench) -> None:
-    """An Artifact without payload is committed at once: no module, no scripts."""
+    """An Artifact without payload is committed immediately, without module and scripts."""
     words = "Artifact with empty payload. Committing immediately.\nInstalled and committed.\n"
     assert (0, BEGUN + words) == bench.does("install", _empty(bench))
     assert ([], None, False) == (bench.calls(), bench.position(), bench.has_tree)
@@ -189,7 +189,7 @@ def test_empty_payload(bench: Bench) -> None:
 
 
 def test_empty_payload_that_does_not_fit(bench: Bench) -> None:
-    """Its depends are checked, too."""
+    """Its depends are checked as well."""
     assert (1, BEGUN + UNTOUCHED) == bench.does("install", _empty(bench, device_type="other"))
     assert _is_untouched(bench)
 
@@ -204,7 +204,7 @@ def _empty(bench: Bench, device_type: str = "board") -> Path:
 
 
 def test_signature(bench: Bench, tmp_path: Path) -> None:
-    """With a verification key an Artifact that is not signed, or by another key, is refused; a signed one installs."""
+    """With a verification key an Artifact without a signature, or with that of another key, is refused."""
     artifact = bench.artifact()
     private, public = key_pair(tmp_path, "good", P256)
     other, _ = key_pair(tmp_path, "other", RSA)
@@ -218,7 +218,7 @@ def test_signature(bench: Bench, tmp_path: Path) -> None:
 
 
 def test_several_files(bench: Bench) -> None:
-    """What the module doesn't take as a stream is in the tree when it installs."""
+    """Files that the module doesn't take as a stream are in the tree when it installs."""
     files = [("one", b"1"), ("two", os.urandom(70_000)), ("empty", b"")]
     assert DONE == bench.does("install", bench.artifact(files=files))
     tree = bench.data / "modules/v3/payloads/0000/tree"

@@ -1,4 +1,4 @@
-"""Stopping before a state, going on after a stop or a kill, and what is refused (contract, section 6.3)."""
+"""Stopping before a state, continuing after a stop or a kill, and the refused commands (contract, section 6.3)."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def _bench(tmp_path: Path, *, is_reversible: bool = True) -> Bench:
 
 
 def _bring(bench: Bench, position: str) -> None:
-    """Bring an update to a position: by a stop, or by killing the client where no stop leads."""
+    """Bring an update to a position: with a stop, or by killing the client if no stop is possible there."""
     artifact = bench.artifact()
     deaths = {"artifact-install": "ArtifactInstall", "artifact-commit": "ArtifactCommit"}
     deaths |= {"artifact-commit-leave": "ArtifactCommit_Leave", "artifact-rollback": "ArtifactRollback"}
@@ -98,7 +98,7 @@ def brought(tmp_path_factory: pytest.TempPathFactory) -> Brought:
     ],
 )
 def test_resume(brought: Brought, position: str, out: str, calls: list[str], provides: dict[str, str]) -> None:
-    """``resume`` goes on from each position, after a stop or a kill."""
+    """``resume`` continues from each position, after a stop or a kill."""
     bench = brought(position)
     assert (0, out, calls) == (*bench.does("resume"), bench.calls())
     assert provides == bench.provides()
@@ -122,7 +122,7 @@ def test_resume(brought: Brought, position: str, out: str, calls: list[str], pro
 def test_commit(
     brought: Brought, position: str, code: int, out: str, calls: list[str], provides: dict[str, str]
 ) -> None:
-    """``commit`` commits what is installed, rolls back what was interrupted in its commit, and is refused elsewhere."""
+    """``commit`` commits an installed update, rolls back one interrupted in its commit, and is refused elsewhere."""
     bench = brought(position)
     assert (code, out, calls) == (*bench.does("commit"), bench.calls())
     assert (provides, None if code == 0 else position) == (bench.provides(), bench.position())
@@ -143,7 +143,7 @@ def test_commit(
     ],
 )
 def test_rollback(brought: Brought, position: str, code: int, out: str, calls: list[str]) -> None:
-    """``rollback`` is possible before ArtifactCommit_Leave and within a rollback, and refused elsewhere."""
+    """``rollback`` is possible before ArtifactCommit_Leave and during a rollback, and refused elsewhere."""
     bench = brought(position)
     assert (code, out, calls) == (*bench.does("rollback"), bench.calls())
     assert (OLD, None if code == 0 else position) == (bench.provides(), bench.position())
@@ -176,7 +176,7 @@ def test_killed_in_download(tmp_path: Path, death: str, command: str) -> None:
 @pytest.mark.parametrize("position", ["artifact-install", "artifact-commit"])
 @pytest.mark.parametrize("answer", ["No", "Perhaps"])
 def test_resume_without_rollback(brought: Brought, position: str, answer: str) -> None:
-    """What was interrupted and can't be rolled back ends as inconsistent."""
+    """An interrupted update that can't be rolled back ends as inconsistent."""
     bench = brought(position)
     bench.answers("SupportsRollback", answer)
     said = STUCK if answer == "No" else "Rollback failed. System may be in an inconsistent state."
@@ -219,7 +219,7 @@ def test_rollback_that_is_not_supported(brought: Brought, position: str) -> None
 def test_stop_of_install(
     tmp_path: Path, stops: list[str], is_reversible: bool, out: str, calls: list[str], position: str
 ) -> None:
-    """``install`` stops before a state: all before it has run, and its position is stored."""
+    """``install`` stops before a state: everything before it has run, and the position is stored."""
     bench = _bench(tmp_path, is_reversible=is_reversible)
     assert (0, BEGUN + out) == bench.does("install", *_stops(*stops), bench.artifact())
     assert (calls, position, OLD) == (bench.calls(), bench.position(), bench.provides())
@@ -234,7 +234,7 @@ def test_stop_of_install(
     ],
 )
 def test_stop_in_a_rollback(tmp_path: Path, stop: str, out: str, calls: list[str], position: str) -> None:
-    """A stop in a rollback after a failure has the exit code of the failure; one that was asked for has 0."""
+    """A stop in a rollback after a failure has the exit code of the failure; in a requested rollback it is 0."""
     bench = _bench(tmp_path)
     bench.fails("ArtifactInstall")
     assert (1, f"{BEGUN}Installation failed.\n{out}") == bench.does("install", *_stops(stop), bench.artifact())
@@ -281,7 +281,7 @@ def test_stop_of_commit(tmp_path: Path, command: str, stop: str, position: str, 
     ],
 )
 def test_same_stop_twice(brought: Brought, position: str, stop: str, command: str) -> None:
-    """The same stop a second time does nothing, says nothing, and is no failure."""
+    """Repeating the same stop does nothing, prints nothing, and is no failure."""
     bench = brought(position)
     assert (0, "", [], position) == (*bench.does(command, *_stops(stop)), bench.calls(), bench.position())
 
@@ -310,7 +310,7 @@ def test_failures_of_a_rollback_are_kept_over_a_stop(tmp_path: Path) -> None:
 
 
 def test_post_commit_failure_is_kept_over_a_stop(tmp_path: Path) -> None:
-    """A failure after the commit makes the name inconsistent, also when the end comes later."""
+    """A failure after the commit makes the name inconsistent, even if the update ends later."""
     bench = _bench(tmp_path)
     bench.does("install", bench.artifact())
     bench.fails("ArtifactCommit_Leave")
@@ -321,7 +321,7 @@ def test_post_commit_failure_is_kept_over_a_stop(tmp_path: Path) -> None:
 
 
 def test_unknown_stop(tmp_path: Path) -> None:
-    """A state before which nothing can stop is refused before anything is done."""
+    """A state before which no stop is possible is refused before anything is done."""
     bench = _bench(tmp_path)
     artifact = bench.artifact()
     for state in ("ArtifactReboot_Enter", "Download", "artifactinstall_enter", ""):

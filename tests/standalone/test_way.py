@@ -1,4 +1,4 @@
-"""The way of a standalone update: calls, scripts, words, exit codes and provides, row by row of the contract."""
+"""The course of a standalone update: calls, scripts, output, exit codes and provides, row by row of the contract."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ GIVEN_UP = ["SupportsRollback", *FAILURE, "Cleanup"]
 
 @dataclass(frozen=True)
 class Row:
-    """What fails, which commands are given, and how the last one ends."""
+    """The failures, the commands, and the result of the last command."""
 
     name: str
     out: str
@@ -314,14 +314,14 @@ def _check(bench: Bench, row: Row, *words: str | Path) -> None:
 
 @pytest.mark.parametrize("row", INSTALLS, ids=lambda row: row.name)
 def test_install(tmp_path: Path, row: Row) -> None:
-    """``install`` calls the module and the scripts in the contract's order and says how it ended."""
+    """``install`` calls the module and the scripts in the contract's order and prints the result."""
     bench = Bench(tmp_path, is_scripted=True)
     _check(bench, row, "install", bench.artifact())
 
 
 @pytest.mark.parametrize("row", COMMITS, ids=lambda row: row.name)
 def test_commit_and_rollback(tmp_path: Path, row: Row) -> None:
-    """``commit``, ``rollback`` and ``resume`` end what is installed but not committed."""
+    """``commit``, ``rollback`` and ``resume`` end an update that is installed but not committed."""
     bench = Bench(tmp_path, is_scripted=True)
     assert 0 == bench.does("install", bench.artifact())[0]
     bench.calls()
@@ -335,7 +335,7 @@ def test_nothing_in_progress(tmp_path: Path, command: str) -> None:
 
 
 def test_second_install(tmp_path: Path) -> None:
-    """A second ``install`` is refused, and the pending update stays as it is."""
+    """A second ``install`` is refused, and the pending update stays unchanged."""
     bench = Bench(tmp_path)
     artifact = bench.artifact()
     bench.does("install", artifact)
@@ -350,13 +350,13 @@ def test_second_install(tmp_path: Path) -> None:
     ("reboot", "is_reversible", "code"), [("No", True, 0), ("Yes", True, 4), ("Automatic", True, 4), ("Yes", False, 4)]
 )
 def test_reboot_exit_code(tmp_path: Path, reboot: str, is_reversible: bool, code: int) -> None:
-    """With ``--reboot-exit-code`` a module that wants a reboot makes ``install`` end with 4, if all went well."""
+    """With ``--reboot-exit-code`` ``install`` exits with 4 if the module wants a reboot and all went well."""
     bench = Bench(tmp_path, reboot=reboot, is_reversible=is_reversible)
     assert code == bench.does("install", "--reboot-exit-code", bench.artifact())[0]
 
 
 def test_reboot_exit_code_of_resume(tmp_path: Path) -> None:
-    """``resume`` has it, too; a failure is more important."""
+    """``resume`` supports it, too; a failure takes precedence."""
     bench = Bench(tmp_path, reboot="Yes")
     assert (
         0 == bench.does("install", "--reboot-exit-code", "--stop-before", "ArtifactInstall_Enter", bench.artifact())[0]
@@ -369,7 +369,7 @@ def test_reboot_exit_code_of_resume(tmp_path: Path) -> None:
 
 
 def test_scripts_that_fail_are_followed_by_the_rest(tmp_path: Path) -> None:
-    """Of the scripts ArtifactRollback and ArtifactFailure all are run, whichever fail; of ArtifactCommit_Leave, too."""
+    """The scripts of ArtifactRollback, ArtifactFailure and ArtifactCommit_Leave are all run, even if some fail."""
     bench = Bench(tmp_path, is_scripted=True)
     for name in ("ArtifactRollback_Enter", "ArtifactCommit_Leave"):
         text = dict(bench.scripts)[f"{name}_00"]

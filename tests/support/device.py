@@ -1,6 +1,6 @@
 """A device that is a directory: the scripts of support/ run in it as real processes.
 
-Only what stands around them is made up: the client (a few lines of shell that note their calls), the two
+Only their surroundings are simulated: the client (a few lines of shell that note their calls), the two
 partitions (plain files) and the power supply (commands that end the whole process group when their turn comes).
 """
 
@@ -22,7 +22,7 @@ NEW = b"new system".ljust(SIZE, b"!")
 
 
 MODULE = "usr/share/mender/rootfs-image"
-"""The update module beside the sub-updater, below the root."""
+"""The update module next to the sub-updater, below the root."""
 
 FAKE_CLIENT = """
 root= data=
@@ -75,7 +75,7 @@ echo "$count" >"{fake}/effects"
 read -r at <"{fake}/cut-at"
 [ "$count" -ne "$at" ] || kill -9 0
 """
-"""What stands before each command that changes the disk: `kill -9 0` is the power cut, for the whole group."""
+"""The code before each command that changes the disk: `kill -9 0` is the power cut, for the whole group."""
 
 
 @functools.cache
@@ -125,7 +125,7 @@ def find_busybox(directory: Path) -> Shell | None:
 
 @dataclass(slots=True)
 class Device:
-    """One device below `root`; A runs, an update to B is in the client's hands."""
+    """One device below `root`; A runs, and an update to B has been handed over."""
 
     root: Path
     shell: Shell
@@ -187,11 +187,11 @@ class Device:
         self.write_script(MODULE, f"{before}\n{call}\ncode=$?\n{after}\nexit $code\n")
 
     def configure(self, *lines: str) -> None:
-        """Writes sub-updater.conf for a rehearsal; `lines` come last and win."""
+        """Writes sub-updater.conf for a test; `lines` come last and take precedence."""
         conf = (
             "BOOT_TOOL=file",
             'BOOT_ENV_FILE="$MENDER_ROOT/boot.env"',
-            # The argument of sync is where the power may go.
+            # The argument of sync shows where the power may fail.
             """REBOOT_COMMAND='sync "$MENDER_ROOT"; : >"$MENDER_ROOT/fake/reboot"'""",
             """START_COMMAND='echo start >>"$MENDER_ROOT/fake/starts"'""",
             'CLIENT="$MENDER_ROOT/usr/bin/mender-python-client"',
@@ -227,7 +227,7 @@ class Device:
         return self.run(*boot, environment={"PATH": self.environment["PATH"]})
 
     def settle(self) -> None:
-        """Boots for as long as a reboot is asked for."""
+        """Boots until no further reboot is requested."""
         for _ in range(10):
             if not (self.root / "fake/reboot").exists():
                 return
@@ -235,7 +235,7 @@ class Device:
         raise AssertionError(f"the device reboots without end:\n{self.log}")
 
     def wrap(self, command: str, before: str, *, real: bool = True) -> None:
-        """Puts lines of shell before a command of the PATH, or in its place when not `real`."""
+        """Puts lines of shell before a command in the PATH, or in its place if `real` is false."""
         directory = self.root.parent / "wrapped"
         directory.mkdir(exist_ok=True)
         self.environment["PATH"] = f"{directory}:{self.shell.path}"
@@ -246,11 +246,11 @@ class Device:
         script.chmod(0o755)
 
     def cut_power_at(self, effect: int) -> None:
-        """From now on the `effect`-th change of the disk (from 1) is the one that doesn't happen."""
+        """From now on the `effect`-th change to the disk (from 1) is the one that doesn't happen."""
         self.write("fake/effects", "0\n")
         self.write("fake/cut-at", f"{effect}\n")
         for name in ("dd", "mv", "rm", "sync"):
-            # A real sync would only wait: this power cut leaves the page cache alone.
+            # A real sync would only take time: this power cut doesn't affect the page cache.
             self.wrap(name, COUNTED_EFFECT.format(fake=self.root / "fake"), real=name != "sync")
         # What the module changes, a file or some variables, is there before it ends, or not.
         counted = COUNTED_EFFECT.format(fake=self.root / "fake")
@@ -263,12 +263,12 @@ class Device:
 
     @property
     def reports(self) -> list[str]:
-        """The outcomes that the client took, in order."""
+        """The outcomes that the client has accepted, in order."""
         return self.lines("fake/reports")
 
     @property
     def reasons(self) -> list[str]:
-        """Why the updates failed, as the client was told."""
+        """The reasons for failed updates that the client received."""
         return self.lines("fake/reasons")
 
     @property
@@ -278,12 +278,12 @@ class Device:
 
     @property
     def boot_variables(self) -> dict[str, str]:
-        """What the boot loader knows."""
+        """The boot loader's variables."""
         return dict(line.split("=", 1) for line in self.lines("boot.env"))
 
     @property
     def log(self) -> str:
-        """What the sub-updater said."""
+        """The log of the sub-updater."""
         return (self.data / "sub-updater.log").read_text()
 
     @property

@@ -1,4 +1,4 @@
-"""The sub-updater on U-Boot and GRUB: which partition runs, and which variables are written."""
+"""The sub-updater with U-Boot and GRUB: which partition runs, and which variables are written."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def board(device: Device, request: pytest.FixtureRequest) -> Device:
 
 
 def run_from(device: Device, partition: int) -> None:
-    """Mounts the partition as the root file system, in the words of the kernel."""
+    """Mounts the partition as the root file system, as the kernel shows it."""
     block = device.root / "sys/devices/block" / f"mmcblk0p{partition}"
     block.mkdir(parents=True, exist_ok=True)
     numbers = device.root / "sys/dev/block"
@@ -73,7 +73,7 @@ def start(device: Device) -> int:
 
 @pytest.mark.parametrize("board", sorted(TOOLS), indirect=True)
 def test_commit(board: Device) -> None:
-    """The passive partition's number goes to the boot loader, in hex as well, and the commit ends the trial."""
+    """The number of the passive partition is passed to the boot loader, also in hex, and the commit ends the trial."""
     assert board.hand_over() == 0, board.log
     assert (board.root / "dev/mmcblk0p11").read_bytes() == NEW
     switched = {"bootdelay": "0", "mender_boot_part": "11", "mender_boot_part_hex": "b", "bootcount": "0"}
@@ -85,7 +85,7 @@ def test_commit(board: Device) -> None:
 
 
 def test_boot_loader_rolled_back(board: Device) -> None:
-    """What is mounted decides, whatever the boot variables still say."""
+    """The mounted partition counts, whatever the boot variables say."""
     board.hand_over()
     assert start(board) == 0
     assert (variables(board)["mender_boot_part"], variables(board)["upgrade_available"]) == ("2", "0")
@@ -108,7 +108,7 @@ def test_root_of_the_command_line(board: Device, name: str) -> None:
 
 @pytest.mark.nightly
 def test_source_of_the_mount(board: Device) -> None:
-    """A file system without a device number of its own is known by the mount's source."""
+    """A file system without a device number is identified by the source of its mount."""
     write_mounts(board, "21 1 0:30 / / rw - btrfs /dev/mmcblk0p11 rw")
     board.hand_over()
     assert (board.root / "dev/mmcblk0p2").read_bytes() == NEW
@@ -116,14 +116,14 @@ def test_source_of_the_mount(board: Device) -> None:
 
 @pytest.mark.nightly
 def test_boot_variable_as_last_resort(board: Device) -> None:
-    """When the kernel doesn't tell, the boot variable does."""
+    """If the kernel gives no information, the boot variable determines the running partition."""
     write_mounts(board)
     board.hand_over()
     assert (board.root / "dev/mmcblk0p11").read_bytes() == NEW
 
 
 def test_partition_cannot_be_told(board: Device) -> None:
-    """When nothing tells which partition runs, nothing is written."""
+    """If the running partition can't be determined, nothing is written."""
     write_mounts(board)
     (board.root.parent / "board.env").write_text("mender_boot_part=7\n")
     assert board.hand_over() == 1
@@ -133,7 +133,7 @@ def test_partition_cannot_be_told(board: Device) -> None:
 
 
 def test_partition_by_label(board: Device) -> None:
-    """Partitions may be given by links; their real names count."""
+    """Partitions may be given as links, which are resolved."""
     labels = board.root / "dev/disk/by-partlabel"
     labels.mkdir(parents=True)
     (labels / "rootfsA").symlink_to("../../mmcblk0p2")
@@ -145,7 +145,7 @@ def test_partition_by_label(board: Device) -> None:
 
 
 def test_same_number_on_two_disks(board: Device) -> None:
-    """Two partitions that the boot loader can't tell apart are refused."""
+    """Two partitions that the boot loader can't distinguish are refused."""
     (board.root / "dev/sda2").write_bytes(b"")
     board.environment["MENDER_ROOTFS_PART_B"] = "/dev/sda2"
     assert board.hand_over() == 1
@@ -153,7 +153,7 @@ def test_same_number_on_two_disks(board: Device) -> None:
 
 
 def test_mounted_target(board: Device) -> None:
-    """A passive partition that somebody has mounted isn't written to."""
+    """A passive partition that is mounted isn't written to."""
     board.write("proc/mounts", "proc /proc proc rw 0 0\n/dev/mmcblk0p11 /mnt ext4 rw 0 0\n")
     assert board.hand_over() == 1
     assert "it is mounted; unmount it" in board.log
@@ -161,7 +161,7 @@ def test_mounted_target(board: Device) -> None:
 
 @pytest.mark.parametrize("code", ["exit 0", "exit 1"])
 def test_tool_that_does_not_write(board: Device, code: str) -> None:
-    """Boot variables that don't read back as written are a failure, whatever the tool's exit code says."""
+    """Boot variables that don't read back as written are a failure, whatever the tool's exit code is."""
     before = variables(board)
     for setenv, _ in TOOLS.values():
         board.wrap(setenv, code, real=False)
@@ -171,7 +171,7 @@ def test_tool_that_does_not_write(board: Device, code: str) -> None:
 
 
 def test_variables_that_cannot_be_set_back(board: Device, tmp_path: Path) -> None:
-    """A boot loader that can't be set back keeps the update open, since a boot may still start the new system."""
+    """If the boot loader can't be set back, the update stays open, since a boot may still start the new system."""
     board.configure(
         f"BOOT_TOOL={board.lines('etc/mender/sub-updater.conf')[-1].split('=')[1]}",
         f"""REBOOT_COMMAND='for tool in {tmp_path}/wrapped/*set*; do echo "exit 1" >"$tool"; done; exit 1'""",

@@ -22,7 +22,7 @@ STATE_OF_1_0_0 = (
     "pid",
     "boot_id",
 )
-"""What the sub-updater of 1.0.0 stores, in its order."""
+"""The variables that the sub-updater of 1.0.0 stores, in its order."""
 
 
 def check_success(device: Device) -> None:
@@ -77,7 +77,7 @@ def test_reboot_that_cannot_be_reported(device: Device, code: str) -> None:
 
 @pytest.mark.parametrize("codes", ["0", "21\n21\n0", "64"], ids=["open", "later", "an older client"])
 def test_gate_before_the_reboot(device: Device, codes: str) -> None:
-    """The device reboots when the client lets it, however often it has to be asked; an older one has no gates."""
+    """The device reboots when the client permits it, however often it has to be asked; an older client has no gates."""
     device.write("fake/gate-codes", f"{codes}\n")
     device.hand_over()
     device.settle()
@@ -85,7 +85,7 @@ def test_gate_before_the_reboot(device: Device, codes: str) -> None:
 
 
 def test_refused_reboot(device: Device) -> None:
-    """If the reboot is refused, the boot variables go back, and the failure says why."""
+    """If the reboot is refused, the boot variables are restored, and the failure has the reason."""
     device.write("fake/gate-codes", "1\n")
     device.hand_over()
     assert device.boot_variables["upgrade_available"] == "0"
@@ -107,7 +107,7 @@ def test_reboot_while_it_waits(device: Device) -> None:
 
 
 def test_second_update_goes_back_to_the_first_partition(device: Device) -> None:
-    """The passive partition is the one that doesn't run, whichever that is."""
+    """The passive partition is the one that isn't running, whichever that is."""
     device.hand_over()
     device.settle()
     device.write("var/lib/mender/update.lock", "deployment-2\n")
@@ -119,7 +119,7 @@ def test_second_update_goes_back_to_the_first_partition(device: Device) -> None:
 
 
 def test_boot_loader_rolls_back(device: Device) -> None:
-    """A new system that never comes up is left by the boot loader and reported as a failure."""
+    """A new system that never boots is abandoned by the boot loader and reported as a failure."""
     device.hand_over()
     device.boot("--panic")
     device.boot()
@@ -129,7 +129,7 @@ def test_boot_loader_rolls_back(device: Device) -> None:
 
 
 def test_health_check_fails(device: Device) -> None:
-    """A new system that fails its health check goes back by itself, and the log says why."""
+    """A new system that fails its health check rolls back by itself, and the log has the reason."""
     device.configure("HEALTH_CHECK='echo no gateway; exit 3'")
     device.hand_over()
     device.settle()
@@ -139,7 +139,7 @@ def test_health_check_fails(device: Device) -> None:
 
 
 def test_health_check_sees_the_update(device: Device) -> None:
-    """The health check knows the deployment, the Artifact's name and the root."""
+    """The health check gets the deployment, the Artifact's name and the root."""
     device.configure(
         """HEALTH_CHECK='[ "$MENDER_DEPLOYMENT_ID $MENDER_ARTIFACT_NAME" = "deployment-1 new-2" ] """
         """&& grep -q running=B "$MENDER_ROOT/boot.env"'"""
@@ -150,7 +150,7 @@ def test_health_check_sees_the_update(device: Device) -> None:
 
 
 def test_ended_health_check_counts_as_failed(device: Device) -> None:
-    """A health check that the boot service's time limit ends is a failed one."""
+    """A health check that is ended by the boot service's time limit has failed."""
     device.configure("HEALTH_CHECK='kill -TERM $PPID; kill -TERM $$'")
     device.hand_over()
     device.settle()
@@ -158,7 +158,7 @@ def test_ended_health_check_counts_as_failed(device: Device) -> None:
 
 
 def test_artifact_info_that_cannot_be_written_rolls_back(device: Device) -> None:
-    """A new system that can't note its name isn't committed, since it would be installed for ever."""
+    """A new system that can't store its name isn't committed, since it would be installed again and again."""
     device.hand_over()
     (device.root / "etc/mender/artifact_info.new").mkdir()
     device.settle()
@@ -180,7 +180,7 @@ def test_health_check_of_several_lines(device: Device) -> None:
 
 
 def test_image_that_carries_its_name(device: Device) -> None:
-    """An artifact_info that already says the right name isn't written, as on a read-only system."""
+    """An artifact_info with the right name isn't written, as on a read-only system."""
     device.hand_over()
     device.write("etc/mender/artifact_info", "artifact_name=new-2\n")
     (device.root / "etc/mender/artifact_info.new").mkdir()
@@ -189,7 +189,7 @@ def test_image_that_carries_its_name(device: Device) -> None:
 
 
 def test_wrong_digest(device: Device) -> None:
-    """An image that the client couldn't verify to its end is never booted."""
+    """An image that the client couldn't verify completely is never booted."""
     device.write("fake/cat-code", "1\n")
     assert device.hand_over() == 1
     check_failure(device)
@@ -217,7 +217,7 @@ def test_full_disk(device: Device) -> None:
 
 
 def test_equal_blocks(device: Device) -> None:
-    """What is on the partition already isn't written again."""
+    """Blocks that are on the partition already aren't written again."""
     (device.root / "dev/part-b").write_bytes(NEW)
     device.hand_over()
     device.settle()
@@ -226,7 +226,7 @@ def test_equal_blocks(device: Device) -> None:
 
 
 def test_empty_image(device: Device) -> None:
-    """An image of no bytes is never booted."""
+    """An empty image is never booted."""
     (device.root / "fake/payload").write_bytes(b"")
     assert device.hand_over() == 1
     check_failure(device)
@@ -234,7 +234,7 @@ def test_empty_image(device: Device) -> None:
 
 
 def test_module_is_missing(device: Device) -> None:
-    """A sub-updater without the update module says what is missing, and nothing is touched."""
+    """A sub-updater without the update module reports what is missing, and changes nothing."""
     before = device.boot_variables
     (device.root / MODULE).unlink()
     assert device.hand_over() == 1
@@ -269,7 +269,7 @@ def test_new_system_without_a_working_module(device: Device, fault: str) -> None
 
 
 def test_module_that_is_missing_for_ever(device: Device) -> None:
-    """A system that can't be left is rebooted three times, then it stays, and nothing is reported."""
+    """A system that can't be left is rebooted three times, then it keeps running, and nothing is reported."""
     device.hand_over()
     (device.root / MODULE).unlink()
     codes = []
@@ -308,7 +308,7 @@ def test_payload_file_is_named(device: Device) -> None:
     ],
 )
 def test_incomplete_environment(device: Device, changes: dict[str, str], message: str) -> None:
-    """What the sub-updater can't work with is a failure that says what to do, and nothing is touched."""
+    """An unusable setup is a failure with a remedy, and nothing is changed."""
     before = device.boot_variables
     assert device.hand_over(**changes) == 1
     check_failure(device)
@@ -384,7 +384,7 @@ def test_report_is_kept(device: Device) -> None:
 
 
 def test_next_update_after_a_kept_report(device: Device) -> None:
-    """What a kept report left behind doesn't stand in the way of the next update, nor of its power cut."""
+    """Leftovers of a kept report don't affect the next update, nor its power cut."""
     device.write("fake/report-codes", "75\n0\n")
     device.hand_over()
     device.settle()
@@ -409,7 +409,7 @@ def test_report_is_tried_again(device: Device) -> None:
 
 
 def test_report_never_succeeds(device: Device) -> None:
-    """An outcome that can't be told is never lost: the state stays, and the next boot tells the same one."""
+    """An outcome that can't be reported is never lost: the state stays, and the next boot reports the same one."""
     device.configure("REPORT_TRIES=2")
     device.write("fake/report-codes", "1\n")
     device.hand_over()
@@ -426,7 +426,7 @@ def test_report_never_succeeds(device: Device) -> None:
 
 
 def test_stored_outcome_never_changes(device: Device) -> None:
-    """A stored failure is reported as such, even if the boot loader brings the new system up after all."""
+    """A stored failure is reported as such, even if the boot loader starts the new system after all."""
     device.write("fake/report-codes", "1\n")
     device.hand_over()
     device.boot("--panic")
@@ -440,7 +440,7 @@ def test_stored_outcome_never_changes(device: Device) -> None:
 
 
 def test_lock_removed_by_the_client(device: Device) -> None:
-    """An update that the client has given up isn't reported, and isn't tried for ever."""
+    """An update that the client has given up isn't reported, and isn't retried for ever."""
     device.hand_over()
     (device.data / "update.lock").unlink()
     device.settle()
@@ -450,7 +450,7 @@ def test_lock_removed_by_the_client(device: Device) -> None:
 
 
 def test_lock_of_another_is_left_alone(device: Device) -> None:
-    """A sub-updater whose deployment is over neither reports for the one that follows nor removes its lock."""
+    """A sub-updater whose deployment is over neither reports for the next one nor removes its lock."""
     device.hand_over()
     device.write("var/lib/mender/update.lock", "deployment-2\n")
     device.write("fake/report-codes", "1\n")
@@ -462,7 +462,7 @@ def test_lock_of_another_is_left_alone(device: Device) -> None:
 
 
 def test_boot_without_an_update(device: Device) -> None:
-    """A boot with nothing to do does nothing and says nothing."""
+    """A boot with nothing to do does nothing and prints nothing."""
     (device.data / "update.lock").unlink()
     assert device.boot() == 0
     assert (device.reports, device.lines("fake/starts")) == ([], [])
@@ -470,14 +470,14 @@ def test_boot_without_an_update(device: Device) -> None:
 
 
 def test_lock_without_a_state(device: Device) -> None:
-    """A power cut between the client's lock and the first step ends as a failure, not as a lock for ever."""
+    """A power cut between the client's lock and the first step ends as a failure, not as a permanent lock."""
     device.boot()
     check_failure(device)
     assert device.reasons == ["deployment deployment-1 was interrupted before its first step"]
 
 
 def test_lock_that_is_a_link(device: Device) -> None:
-    """What a lock leads to that holds no deployment's id gets no further: neither into the log nor to the client."""
+    """The content of a lock that isn't a deployment id is passed on neither to the log nor to the client."""
     device.write("shadow", "root:$6$secret:1::\n")
     lock = device.data / "update.lock"
     lock.unlink(missing_ok=True)
@@ -490,7 +490,7 @@ def test_lock_that_is_a_link(device: Device) -> None:
 
 
 def test_boot_loader_that_never_goes_back(device: Device) -> None:
-    """A boot loader that ignores the way back is asked three times, then the failure is reported."""
+    """A boot loader that ignores the rollback is asked three times, then the failure is reported."""
     device.configure("HEALTH_CHECK=false")
     device.hand_over()
     device.boot()
@@ -529,7 +529,7 @@ def test_trial_boot_without_the_data_partition(device: Device) -> None:
 
 
 def test_trial_boot_with_a_lock_and_without_a_state(device: Device) -> None:
-    """A lock alone is no reason to stay in a system that nobody has checked."""
+    """A lock alone is no reason to stay in a system that hasn't been checked."""
     device.hand_over()
     (device.data / "sub-updater.state").unlink()
     device.settle()
@@ -537,7 +537,7 @@ def test_trial_boot_with_a_lock_and_without_a_state(device: Device) -> None:
 
 
 def test_trial_boot_without_the_data_partition_for_ever(device: Device) -> None:
-    """A boot loader that never returns is not asked without end; then the system keeps running."""
+    """A boot loader that never returns isn't asked endlessly; then the system keeps running."""
     device.hand_over()
     lose_the_data_partition(device)
     boots, code = 0, 0
@@ -554,7 +554,7 @@ def test_trial_boot_without_the_data_partition_for_ever(device: Device) -> None:
 
 
 def test_boot_beside_a_running_update(device: Device) -> None:
-    """The boot step leaves an update alone whose process is alive, should somebody start it by hand."""
+    """The boot step ignores an update whose process is alive, in case it is started by hand."""
     (device.root / "fake/payload").unlink()
     os.mkfifo(device.root / "fake/payload")
     update = subprocess.Popen(
@@ -576,7 +576,7 @@ def test_boot_beside_a_running_update(device: Device) -> None:
 
 
 def test_data_directory_elsewhere(device: Device) -> None:
-    """DATA_DIR in sub-updater.conf tells the boot step of a data directory in another place."""
+    """DATA_DIR in sub-updater.conf gives the boot step a data directory in another place."""
     elsewhere = device.root / "data"
     elsewhere.mkdir()
     (device.data / "update.lock").rename(elsewhere / "update.lock")
@@ -589,7 +589,7 @@ def test_data_directory_elsewhere(device: Device) -> None:
 
 
 def test_state_directory_elsewhere(device: Device) -> None:
-    """With STATE_DIR the state, and the log of the boot step, lie in a directory of their own."""
+    """With STATE_DIR the state, and the log of the boot step, are in a separate directory."""
     own = device.root / "own"
     own.mkdir()
     device.configure("STATE_DIR=/own")
@@ -602,7 +602,7 @@ def test_state_directory_elsewhere(device: Device) -> None:
 
 
 def test_state_of_another_version(device: Device) -> None:
-    """The new system's sub-updater finishes what one of 1.0.0 has begun, and the other way round."""
+    """The new system's sub-updater finishes what one of 1.0.0 has begun, and vice versa."""
     device.hand_over()
     lines = dict(line.split("=", 1) for line in device.lines("var/lib/mender/sub-updater.state"))
     assert ["version", *STATE_OF_1_0_0, "reason"] == list(lines)
@@ -614,7 +614,7 @@ def test_state_of_another_version(device: Device) -> None:
 
 
 def test_client_from_the_state(device: Device) -> None:
-    """A client outside the PATH is found again after the reboot, by the path that it gave."""
+    """A client outside the PATH is found again after the reboot, by the path that it passed."""
     device.configure("CLIENT=")
     device.hand_over()
     device.settle()
@@ -622,7 +622,7 @@ def test_client_from_the_state(device: Device) -> None:
 
 
 def test_client_that_has_moved(device: Device) -> None:
-    """When the new system keeps the client elsewhere, the one in the PATH reports."""
+    """If the client is elsewhere in the new system, the one in the PATH reports."""
     device.configure("CLIENT=", 'PATH="$PATH:$MENDER_ROOT/moved"')
     device.hand_over()
     (device.root / "usr/bin").rename(device.root / "moved")
@@ -632,7 +632,7 @@ def test_client_that_has_moved(device: Device) -> None:
 
 @pytest.mark.parametrize(("cat_code", "outcome"), [("0", "success"), ("1", "failure")])
 def test_log_cannot_be_written(device: Device, cat_code: str, outcome: str) -> None:
-    """A full disk that takes no log line neither stops an update nor its report."""
+    """A full disk on which no log line can be written stops neither an update nor its report."""
     device.write("fake/cat-code", cat_code)
     (device.data / "sub-updater.log").symlink_to("/dev/full")
     device.hand_over()
@@ -645,7 +645,7 @@ def test_log_cannot_be_written(device: Device, cat_code: str, outcome: str) -> N
 
 
 def test_usage(device: Device) -> None:
-    """A call that is neither a hand-over nor a boot is wrong usage."""
+    """A call that is neither a handover nor a boot is a usage error."""
     environment = device.environment
     assert device.run("usr/share/mender/install", environment=environment) == 64
     assert device.run("usr/share/mender/install", "--help", environment=environment) == 64

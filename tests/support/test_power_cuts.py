@@ -1,4 +1,4 @@
-"""The power goes at every change of the disk in turn, and the device is booted until it is quiet."""
+"""The power fails at every change to the disk in turn, and the device is booted until it is quiet."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def make_device(directory: Path, shell: Shell, scenario: str) -> Device:
 
 
 def boots_new_system(device: Device) -> bool:
-    """Tells what the boot loader is about to choose."""
+    """The partition that the boot loader is about to choose."""
     variables = device.boot_variables
     goes_back = variables["upgrade_available"] == "1" and int(variables["bootcount"]) >= 1
     return (variables["mender_boot_part"] == "B") != goes_back
@@ -53,7 +53,7 @@ def live(device: Device, scenario: str) -> Iterator[int]:
 
 
 def check_truth(device: Device, scenario: str) -> None:
-    """Asserts that what was reported is what runs, what boots, and what the device says of itself."""
+    """Asserts that the report matches what runs, what boots, and the device's artifact name."""
     variables = device.boot_variables
     outcomes = set(device.reports)
     if variables["running"] == "B":
@@ -72,7 +72,7 @@ def check_truth(device: Device, scenario: str) -> None:
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_one_power_cut(tmp_path: Path, shell: Shell, scenario: str, is_nightly: bool) -> None:
-    """Wherever the power goes, one outcome is reported, it is true, and no lock and no state are left."""
+    """Wherever the power fails, one true outcome is reported, and neither lock nor state is left."""
     # The whole roads see every point, others every second; every third shows that busybox's commands do the same.
     step = 3 if shell.is_busybox else 1 if scenario in ("healthy", "unhealthy") else 2
     points = count(step, step) if is_nightly else random.Random(scenario).sample(range(1, LAST_EFFECT), 2)
@@ -91,7 +91,7 @@ def test_one_power_cut(tmp_path: Path, shell: Shell, scenario: str, is_nightly: 
     [one if one in ("healthy", "moody") else pytest.param(one, marks=pytest.mark.nightly) for one in SCENARIOS],
 )
 def test_two_power_cuts(tmp_path: Path, scenario: str, is_nightly: bool) -> None:
-    """The same holds when the power goes a second time, in the middle of the recovery."""
+    """The same holds if the power fails a second time, during the recovery."""
     shell = find_dash(tmp_path / "bin")
     if shell is None:
         pytest.skip("dash isn't installed")

@@ -1,4 +1,4 @@
-"""The identity and inventory scripts, the units, and what holds for every script of support/."""
+"""The identity and inventory scripts, the units, and rules for every script of support/."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ NET: dict[str, dict[str, str]] = {
 
 
 def run(shell: Shell, script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Runs a script of support/ with the shell and nothing but a PATH around it."""
+    """Runs a script of support/ with only the shell and a PATH as its environment."""
     return subprocess.run(
         [shell.interpreter, str(SUPPORT / script), *arguments],
         env={"PATH": shell.path},
@@ -54,13 +54,13 @@ def net(tmp_path: Path) -> Path:
 
 
 def test_identity(shell: Shell, net: Path) -> None:
-    """The identity is the address of the first lasting hardware interface in the kernel's order."""
+    """The identity is the address of the first permanent hardware interface in the kernel's order."""
     done = run(shell, "identity/mender-device-identity", str(net))
     assert (done.stdout, done.stderr, done.returncode) == ("mac=aa:00:00:00:00:09\n", "", 0)
 
 
 def test_identity_of_nothing(shell: Shell, tmp_path: Path) -> None:
-    """Without such an interface there is no identity: a non-zero exit and a message that says what to do."""
+    """Without such an interface there is no identity: a non-zero exit code and a message with a remedy."""
     done = run(shell, "identity/mender-device-identity", str(tmp_path))
     assert (done.stdout, done.returncode) == ("", 1)
     assert "write your own identity script" in done.stderr
@@ -77,20 +77,20 @@ def test_inventory_of_this_machine(shell: Shell, script: str) -> None:
 
 @pytest.mark.parametrize("script", INVENTORY)
 def test_inventory_without_files(shell: Shell, script: str, tmp_path: Path) -> None:
-    """A file or directory that is missing is no error."""
+    """A missing file or directory is no error."""
     done = run(shell, script, str(tmp_path / "missing"))
     assert (done.stderr, done.returncode) == ("", 0)
 
 
 def test_inventory_network(shell: Shell, net: Path) -> None:
-    """Interfaces of containers and made-up addresses aren't told."""
+    """Interfaces of containers and made-up addresses aren't reported."""
     done = run(shell, "inventory/mender-inventory-network", str(net))
     macs = [line for line in done.stdout.splitlines() if line.startswith("mac_")]
     assert macs == ["mac_eth9=aa:00:00:00:00:09", "mac_usb0=aa:00:00:00:00:05", "mac_wlan0=aa:00:00:00:00:10"]
 
 
 def test_inventory_network_lists(shell: Shell, net: Path, tmp_path: Path) -> None:
-    """Each address of an interface is a line of its own, so that several make a list."""
+    """Each address of an interface is a separate line, so that several make a list."""
     tools = tmp_path / "tools"
     tools.mkdir()
     (tools / "ip").write_text(
@@ -111,7 +111,7 @@ def test_inventory_network_lists(shell: Shell, net: Path, tmp_path: Path) -> Non
 
 
 def test_inventory_os(shell: Shell, tmp_path: Path) -> None:
-    """Quotes of os-release are taken off, and nothing in it is executed."""
+    """Quotes in os-release are removed, and nothing in it is executed."""
     file = tmp_path / "os-release"
     file.write_text(f"PRETTY_NAME=\"My $(touch {tmp_path}/trap) 'OS' 1\"\nID='my'\nVERSION_ID=1.0\nVERSION_ID=2\n")
     done = run(shell, "inventory/mender-inventory-os", str(file))
@@ -120,7 +120,7 @@ def test_inventory_os(shell: Shell, tmp_path: Path) -> None:
 
 
 def test_inventory_memory(shell: Shell, tmp_path: Path) -> None:
-    """Memory is told in kB, and only what is built in."""
+    """Memory is given in kB, and only the installed memory."""
     file = tmp_path / "meminfo"
     file.write_text("MemTotal:        1024 kB\nMemFree:          512 kB\nSwapTotal:          0 kB\n")
     done = run(shell, "inventory/mender-inventory-memory", str(file))
@@ -129,7 +129,7 @@ def test_inventory_memory(shell: Shell, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_scripts_are_posix(script: str) -> None:
-    """shellcheck finds nothing to say about a script as POSIX sh."""
+    """shellcheck has no complaints about a script as POSIX sh."""
     shellcheck = shutil.which("shellcheck")
     if shellcheck is None:
         pytest.skip("shellcheck isn't installed")
@@ -156,7 +156,7 @@ def read_unit(name: str) -> configparser.ConfigParser:
 
 
 def test_units() -> None:
-    """The client's end leaves the sub-updater alone, and the boot step comes before the client."""
+    """The client's exit doesn't affect the sub-updater, and the boot step precedes the client."""
     client = read_unit("mender-python-client.service")
     assert dict(client["Service"]) == {
         "Type": "notify",
@@ -220,7 +220,7 @@ def test_unit_for_add_ons() -> None:
 
 
 def test_unit_of_the_gateway() -> None:
-    """Its end leaves sub-updaters alone, and nothing runs where no device is described."""
+    """Its exit doesn't affect sub-updaters, and nothing runs if no device is described."""
     unit = read_unit("mender-gateway-python.service")
     service = unit["Service"]
     assert ("/usr/bin/mender-python-client gateway", "process") == (service["ExecStart"], service["KillMode"])

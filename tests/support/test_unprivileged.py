@@ -1,4 +1,4 @@
-"""A client that isn't root: the request to root, what root believes of it, and how tight the unit is."""
+"""A non-root client: the request to root, what root accepts of it, and how restricted the unit is."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ EXPOSURE_BAR = 2.0
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """A device on which the kit is installed, with a sub-updater that shows how it was called."""
+    """A device with the kit installed, and a sub-updater that records how it was called."""
     for directory in ("run/mender-hand-over", "usr/lib/mender", "var/lib/mender"):
         (tmp_path / directory).mkdir(parents=True)
     sub_updater = tmp_path / "usr/lib/mender/sub-updater"
@@ -36,7 +36,7 @@ def run(script: str, root: Path, **variables: str) -> subprocess.CompletedProces
 
 
 def test_hand_over(root: Path) -> None:
-    """What the client asks for reaches root's sub-updater once, with the partitions that root knows."""
+    """The client's request starts root's sub-updater once, with the partitions that root knows."""
     name = "release 2 $(touch x); 'y'"
     asked = run(
         "hand-over",
@@ -68,7 +68,7 @@ def test_hand_over(root: Path) -> None:
     ["", "deployment=\n", "deployment=../../etc\nartifact=x\n", "artifact=x\n", "deployment=a b\n"],
 )
 def test_bad_request(root: Path, request_text: str) -> None:
-    """A request that names no deployment starts nothing, and is gone."""
+    """A request without a deployment id starts nothing, and is removed."""
     request = root / "run/mender-hand-over/request"
     request.write_text(request_text)
     done = run("install-as-root", root)
@@ -78,7 +78,7 @@ def test_bad_request(root: Path, request_text: str) -> None:
 
 
 def test_planted_link(root: Path, tmp_path: Path) -> None:
-    """A request that is a link is not read."""
+    """A request that is a symbolic link is not read."""
     (tmp_path / "shadow").write_text(f"deployment={DEPLOYMENT}\n")
     (root / "run/mender-hand-over/request").symlink_to(tmp_path / "shadow")
     done = run("install-as-root", root)
@@ -87,7 +87,7 @@ def test_planted_link(root: Path, tmp_path: Path) -> None:
 
 
 def test_exposure(tmp_path: Path) -> None:
-    """systemd counts the exposure of the unprivileged client as low."""
+    """systemd rates the exposure of the unprivileged client as low."""
     analyze = shutil.which("systemd-analyze")
     if analyze is None:
         pytest.skip("systemd-analyze isn't installed")

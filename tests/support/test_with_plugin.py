@@ -1,4 +1,4 @@
-"""The A/B sub-updater of support/ under the pytest plugin, as the people who adapt it to a board would test it."""
+"""The A/B sub-updater of support/ with the pytest plugin, as people who adapt it to a board would test it."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_a_sick_image_is_rolled_back(board: DirectoryDevice, mender_server: DevS
 
 
 def test_a_sub_updater_that_dies(mender_device: DirectoryDevice) -> None:
-    """A sub-updater that ends without a word is seen, and not waited for until the time is out."""
+    """A sub-updater that exits without a report is detected without waiting for the timeout."""
     mender_device.write_script("usr/share/mender/install", "echo nothing to say")
     outcome = mender_device.update("release-2", timeout_seconds=PATIENCE_S)
     assert "stuck" == outcome.status

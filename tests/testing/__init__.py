@@ -1,1 +1,1 @@
-"""Tests of the devices that are not there."""
+"""Tests of the virtual devices."""

@@ -1,4 +1,4 @@
-"""The harness for update modules walks the roads of the contract, and notices what a module does wrong."""
+"""The harness for update modules walks the paths of the contract, and detects errors of a module."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ END = ("ArtifactFailure", "Cleanup")
 
 
 def module(tmp_path: Path, body: str) -> ModuleUnderTest:
-    """A module of shell."""
+    """A module written in shell."""
     program = tmp_path / "app"
     program.write_text(f"#!/bin/sh\n{body}\n")
     return ModuleUnderTest(tmp_path / "harness", program, PAYLOAD)
@@ -39,7 +39,7 @@ def module(tmp_path: Path, body: str) -> ModuleUnderTest:
     ],
 )  # fmt: skip
 def test_calls(tmp_path: Path, troubles: dict[int, Trouble], calls: tuple[str, ...], installed: str) -> None:
-    """The calls come in the order of the contract, after a power cut those of the next life."""
+    """The calls are in the order of the contract, after a power cut those of the next life."""
     walk = module(tmp_path, REBOOTS.format("Yes")).walk(troubles)
     assert (calls, installed, ()) == (walk.calls, walk.installed, walk.errors)
 
@@ -54,19 +54,19 @@ def test_reboot_by_the_client(tmp_path: Path) -> None:
 
 
 def test_no_rollback(tmp_path: Path) -> None:
-    """What is installed after a failure is unknown when the module can't roll back."""
+    """After a failure the installed version is unknown if the module can't roll back."""
     walk = module(tmp_path, "").walk({2: Trouble.FAILS})
     assert ("ArtifactInstall fails", "failure", "unknown") == (walk.road, walk.status, walk.installed)
 
 
 def test_streaming(tmp_path: Path) -> None:
-    """A walk tells whether the payload was streamed."""
+    """A walk records whether the payload was streamed."""
     walk = module(tmp_path, STREAMS + "; [ $1 != ArtifactInstall ] || wc -c <tmp/all").walk()
     assert (True, "success", "100000") == (walk.is_streamed, walk.status, printed(walk))
 
 
 def printed(walk: Walk) -> str:
-    """What ArtifactInstall has printed."""
+    """The output of ArtifactInstall."""
     return next(line.rpartition(": ")[2] for line in walk.log.splitlines() if line.startswith("ArtifactInstall (app)"))
 
 
@@ -79,6 +79,6 @@ def printed(walk: Walk) -> str:
     ],
 )
 def test_errors(tmp_path: Path, body: str, error: str) -> None:
-    """A call that fails by itself, a wrong answer and a stream that isn't read fail the test, and are named."""
+    """A call that fails by itself, a wrong answer and an unread stream fail the test, and are named."""
     with pytest.raises(AssertionError, match=error):
         list(module(tmp_path, body).walks())

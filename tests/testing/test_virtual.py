@@ -1,4 +1,4 @@
-"""A virtual device is a device to the server, and a few lines to a test."""
+"""A virtual device is a device for the server, and a few lines of a test."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ IMAGE = b"image" * 1000
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[DevServer]:
-    """A server that accepts everybody and offers release-2."""
+    """A server that accepts all devices and offers release-2."""
     with DevServer(tmp_path / "server", tls=False, auto_accept=True) as running:
         path = tmp_path / "release-2.mender"
         with path.open("wb") as file:
@@ -31,7 +31,7 @@ def server(tmp_path: Path) -> Iterator[DevServer]:
 
 
 def test_device_updates(server: DevServer, tmp_path: Path) -> None:
-    """A device is known by its directory's name, tells its inventory, updates, and says what it runs then."""
+    """A device is identified by its directory's name, sends its inventory, updates, and reports the new version."""
     with VirtualDevice(server.url, tmp_path / "one", inventory={"kernel": "6.1"}) as device:
         device.run_until(lambda: bool(server.devices() and server.devices()[0].inventory), timeout_seconds=PATIENCE_S)
         assert {"name": "one"} == server.devices()[0].identity
@@ -43,7 +43,7 @@ def test_device_updates(server: DevServer, tmp_path: Path) -> None:
 
 
 def test_device_fails_as_it_is_told(server: DevServer, tmp_path: Path) -> None:
-    """An exception of the pretended installation fails the deployment, and its text is in the log."""
+    """An exception in the simulated installation fails the deployment, and its text is in the log."""
 
     def install(artifact: Path, deployment: Deployment) -> bool:
         assert artifact.exists()
@@ -58,7 +58,7 @@ def test_device_fails_as_it_is_told(server: DevServer, tmp_path: Path) -> None:
 
 
 def test_devices_live_side_by_side(server: DevServer, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Several devices live in one process, each in a thread of its own; none has a line of another's log."""
+    """Several devices run in one process, each in its own thread; none has a line of another's log."""
 
     def install(artifact: Path, deployment: Deployment) -> bool:
         raise RuntimeError(f"{artifact.parent.name} does not boot")
@@ -90,7 +90,7 @@ def test_device_comes_back(server: DevServer, tmp_path: Path) -> None:
 
 
 def test_patience_ends(server: DevServer, tmp_path: Path) -> None:
-    """What doesn't come true in time is an error, not a hanging test."""
+    """A condition that isn't met in time is an error, not a hanging test."""
     with (
         VirtualDevice(server.url, tmp_path / "one") as device,
         pytest.raises(TimeoutError, match=r"cannot wait longer than 0.1 s"),

@@ -1,4 +1,4 @@
-"""The front door is typed, for the checkers that users have."""
+"""The public API is typed, for the type checkers that users have."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ BIN = Path(sys.executable).parent
 
 
 def check(argv: list[str | Path], directory: Path) -> subprocess.CompletedProcess[str]:
-    """Run a type checker on a copy of the program, as on somebody else's."""
+    """Run a type checker on a copy of the program, as on a user's program."""
     shutil.copy(USE, directory)
     return subprocess.run(argv, cwd=directory, capture_output=True, text=True)
 

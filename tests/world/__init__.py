@@ -1,4 +1,4 @@
-"""An in-memory world for the client: a device, its disk, its boot loader, a server, time, and power that goes.
+"""An in-memory world for the client: a device, its disk, its boot loader, a server, time, and power failures.
 
 The fakes implement ``core.ports`` faithfully; the server's rules are the dev server's. A test builds a ``World``, lets
 something happen at a chosen effect, and asks afterwards what is true.

@@ -1,4 +1,4 @@
-"""A disk: what programs see, and what a power cut leaves of it."""
+"""A disk: what programs see, and what remains after a power cut."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def full(name: str) -> StorageError:
 
 @dataclass(slots=True)
 class Inode:
-    """A file's content: as programs see it, and as it is on the disk for sure."""
+    """A file's content: as programs see it, and as it is certain to be on the disk."""
 
     data: bytearray = field(default_factory=bytearray)
     synced: bytes = b""
@@ -58,7 +58,7 @@ class Disk:
         return self._names.setdefault(name, Inode())
 
     def put(self, name: str, data: bytes) -> None:
-        """Set a file up, durably; no effect of the device."""
+        """Create a file, durably, as part of the setup; no effect of the device."""
         self._names[name] = self._durable[name] = Inode(bytearray(data), data)
 
     def write_atomic(self, name: str, data: bytes, what: str = "") -> None:
@@ -106,7 +106,7 @@ class Disk:
         self._effect(f"rename {old} to {new}", action)
 
     def remove(self, name: str) -> None:
-        """Remove a file, durably; none is fine and no effect."""
+        """Remove a file, durably; a missing file is no error and no effect."""
 
         def action() -> None:
             self._names.pop(name, None)
@@ -122,7 +122,7 @@ class Disk:
 
     @property
     def is_unsynced(self) -> bool:
-        """Whether a power cut would change something."""
+        """Whether a power cut would change anything."""
         return self._names != self._durable or any(one.data != one.synced for one in self._names.values())
 
     def crash(self, damage: Damage) -> None:
@@ -132,7 +132,7 @@ class Disk:
         for inode in self._names.values():
             if damage is Damage.DROP:
                 inode.data = bytearray(inode.synced)
-            elif damage is Damage.TORN:  # the length is there, the bytes are not
+            elif damage is Damage.TORN:  # the new length is on disk, the bytes are not
                 common = len(inode.synced)
                 if inode.data[:common] != inode.synced:
                     common = 0

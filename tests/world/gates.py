@@ -13,7 +13,7 @@ from .clock import START
 
 @dataclass(frozen=True, slots=True)
 class TimedGates:
-    """Gates, each closed until so many hours after the start.
+    """Gates, each of which opens a number of hours after the start.
 
     Args:
         hours: when they open.

@@ -1,4 +1,4 @@
-"""Where power goes: every effect on the world passes one counter, and at a chosen number something happens.
+"""Power failures: every effect on the world passes one counter, and at a chosen number something happens.
 
 A blow can cut the power of the whole device, kill the process at work, or let the effect fail with its natural error;
 before the effect, or after its damage is done. From a cut until the device is started again nothing has an effect any
@@ -28,7 +28,7 @@ class Kind(Enum):
 
 
 class Damage(Enum):
-    """What a power cut does to bytes that were written but not synced."""
+    """The effect of a power cut on bytes that were written but not synced."""
 
     DROP = "drop"
     KEEP = "keep"
@@ -96,7 +96,7 @@ class Power:
         return self.cut(blow.kind, blow.damage)
 
     def cut(self, kind: Kind, damage: Damage = Damage.KEEP) -> NoReturn:
-        """End what is going on, now."""
+        """End the current process immediately."""
         self._cut = Cut(kind, damage)
         raise self._cut
 

@@ -33,17 +33,17 @@ ENDS = frozenset({"success", "failure", "aborted", "already-installed", "noartif
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """The server handles the request, but nobody hears its answer."""
+    """The server handles the request, but its response is lost."""
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """Nobody is there."""
+    """The server can't be reached."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Another answer than the server's; it never sees the request."""
+    """A response other than the server's, which never sees the request."""
 
     status: int
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -103,17 +103,17 @@ class Server:
 
     @property
     def on_device(self) -> DeviceDeployment | None:
-        """How the last deployment goes on the device."""
+        """The status of the last deployment on the device."""
         return next(iter(self.deployment.devices.values()), None)
 
     @property
     def status(self) -> str:
-        """How the last deployment stands."""
+        """The state of the last deployment."""
         return self.deployment.status_of(self.deployment.device_ids[0])
 
     @property
     def statuses(self) -> list[str]:
-        """What the device has reported, immediate repeats left out."""
+        """The statuses that the device has reported, without immediate repetitions."""
         received = self.on_device.received if self.on_device else []
         return [one for one, before in zip(received, [None, *received], strict=False) if one != before]
 
@@ -156,7 +156,7 @@ class WorldBody:
         return count
 
     def close(self) -> None:
-        """Give the rest up."""
+        """Discard the rest."""
         self._data = memoryview(b"")
 
 

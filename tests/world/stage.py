@@ -31,7 +31,7 @@ class Stage:
         return path
 
     def path(self, name: str) -> Path:
-        """Where a release's Artifact is."""
+        """The path of a release's Artifact."""
         return self.directory / f"{name}.mender"
 
     def content(self, name: str) -> bytes:

@@ -103,7 +103,7 @@ class SubUpdater:
         world.power.cut(Kind.REBOOT)
 
     def _be_silent(self, target: str) -> Steps:
-        """End without a word, as a contract-breaking one does: the client finds out from artifact_info."""
+        """End without a report, in breach of the contract: the client determines the outcome from artifact_info."""
         if not self._world.options.silent_fails:
             self._world.name(target, self._artifact)
             self._world.power.do("switch without a reboot", lambda: self._world.switch(target))
