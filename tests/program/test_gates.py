@@ -24,7 +24,7 @@ def wait_for_gate(device: Device, *words: str) -> None:
 
 
 def test_approval(device: Device) -> None:
-    """An update waits for its approval, over a restart of the client, is shown as paused, and goes on at once."""
+    """An update waits for approval, also over a restart of the client, is shown as paused, and continues at once."""
     device.configure(UpdateGates={"Install": "ask"}, UpdatePollIntervalSeconds=3600)
     deployment = device.deploy("release-2")
     daemon = device.daemon()

@@ -98,7 +98,7 @@ def test_a_pin_in_the_configuration_is_shown_nowhere(device: Device) -> None:
 
 
 def test_forced_key_is_told_before_the_server_is_asked(device: Device, server: DevServer) -> None:
-    """After a forced bootstrap whoever asks the server next says so first, with the cause; status shows it."""
+    """After a forced bootstrap the next command that asks the server first warns with the cause; status shows it."""
     assert 2 == device.call("check-update").returncode
     assert "identity_change" not in device.journal
     assert 0 == device.call("bootstrap", "--forcebootstrap", "--key-type", "ed25519").returncode

@@ -156,7 +156,7 @@ def test_sub_updater_is_not_the_managers(device: Device, manager: Manager) -> No
 
 
 def test_sub_updater_that_cannot_be_started(device: Device, manager: Manager) -> None:
-    """A client whose stop was reported to the manager exits with an error, so that it is restarted immediately."""
+    """A client that has announced its stop to the manager exits with an error, so that it is restarted at once."""
     sub_updater = device.root / "usr/share/mender/install"
     sub_updater.write_text("#!/no/such/interpreter\n")
     deployment = device.deploy("release-2")
@@ -172,7 +172,7 @@ def test_sub_updater_that_cannot_be_started(device: Device, manager: Manager) ->
 
 
 def test_sub_updater_that_cannot_be_started_without_a_manager(device: Device) -> None:
-    """A client that would not be restarted continues."""
+    """Without a manager that would restart it, the client continues."""
     sub_updater = device.root / "usr/share/mender/install"
     sub_updater.write_text("#!/no/such/interpreter\n")
     deployment = device.deploy("release-2")

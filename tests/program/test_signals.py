@@ -103,7 +103,7 @@ def test_hanging_inventory_script_does_not_hold_the_daemon(device: Device) -> No
 
 
 THE_C_LIBRARYS = 0b11 << 31
-"""Signals 32 and 33, which no program can set; they are ignored in programs that make starts."""
+"""Signals 32 and 33, which no program can set; programs started by make inherit them as ignored."""
 
 
 def test_inherited_signals(device: Device) -> None:

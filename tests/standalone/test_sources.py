@@ -62,7 +62,7 @@ def test_address(bench: Bench) -> None:
 
 
 def test_output_is_on_standard_error(bench: Bench) -> None:
-    """What modules and scripts print is logged on standard error; standard output has the words only."""
+    """The output of modules and scripts is logged on standard error; standard output has only the command's text."""
     bench.answers("ArtifactInstall", "hello from the module\n")
     done = bench.run("install", bench.artifact())
     assert DONE == (done.returncode, done.stdout)

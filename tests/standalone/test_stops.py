@@ -164,7 +164,7 @@ def test_rollback(brought: Brought, position: str, code: int, out: str, calls: l
     ],
 )
 def test_killed_in_download(tmp_path: Path, death: str, command: str) -> None:
-    """A client that is killed in the download leaves nothing to go on with; the next install begins anew."""
+    """A client that is killed during the download leaves nothing to continue; the next install starts over."""
     bench = _bench(tmp_path)
     bench.dies(death)
     bench.runs_and_dies("install", bench.artifact())

@@ -253,7 +253,7 @@ def test_module_of_somebody_else(device: Device) -> None:
 
 @pytest.mark.parametrize("fault", ["missing", "broken"])
 def test_new_system_without_a_working_module(device: Device, fault: str) -> None:
-    """A new system that lacks the module, or a Python that runs it, is left for the old one, which says why."""
+    """A new system without the module, or a Python for it, is abandoned for the old one, which gives the reason."""
     device.hand_over()
     if fault == "missing":
         (device.root / MODULE).unlink()
@@ -504,13 +504,13 @@ def test_boot_loader_that_never_goes_back(device: Device) -> None:
 
 
 def lose_the_data_partition(device: Device) -> None:
-    """The new system does not find its data partition: the mount point is empty."""
+    """The new system doesn't find its data partition: the mount point is empty."""
     for name in ("sub-updater.state", "update.lock"):
         (device.data / name).rename(device.root / name)
 
 
 def find_the_data_partition(device: Device) -> None:
-    """The data partition is there again."""
+    """The data partition is available again."""
     for name in ("sub-updater.state", "update.lock"):
         (device.root / name).rename(device.data / name)
 

@@ -120,7 +120,7 @@ def test_inventory_os(shell: Shell, tmp_path: Path) -> None:
 
 
 def test_inventory_memory(shell: Shell, tmp_path: Path) -> None:
-    """Memory is given in kB, and only the installed memory."""
+    """The totals of memory and swap are given in kB, and nothing else."""
     file = tmp_path / "meminfo"
     file.write_text("MemTotal:        1024 kB\nMemFree:          512 kB\nSwapTotal:          0 kB\n")
     done = run(shell, "inventory/mender-inventory-memory", str(file))

@@ -52,7 +52,7 @@ def install(artifact: Path, deployment: Deployment) -> bool | None:
 
 
 def install_image(path: Path, deployment: Deployment) -> bool:
-    """One that reads the Artifact."""
+    """A function that reads the Artifact."""
     artifact = Artifact.open(path)
     assert_type(artifact, Artifact)
     assert_type(artifact.name, str)
@@ -71,17 +71,17 @@ def install_image(path: Path, deployment: Deployment) -> bool:
 
 
 def install_now(artifact: Path, deployment: Deployment) -> bool:
-    """One that always knows."""
+    """A function that always knows the installed version."""
     return bool(artifact and deployment)
 
 
 def show_progress(done_bytes: int, total_bytes: int | None) -> None:
-    """One that shows a download."""
+    """A function that displays a download."""
     print(100 * done_bytes // total_bytes if total_bytes else done_bytes)
 
 
 def show_state(state: State, deployment: Deployment, reason: str) -> None:
-    """One that shows a deployment."""
+    """A function that displays a deployment."""
     print(deployment.artifact_name, state.value, state is State.SUCCEEDED, reason)
 
 
@@ -120,7 +120,7 @@ def use(settings: Mapping[str, object]) -> None:
 
 
 def decide(client: Client) -> None:
-    """What people decide."""
+    """Decisions of operators."""
     assert_type(client.waiting, Waiting | None)
     assert_type(client.pause("anna", "why", is_all=True), str)
     client.postpone(datetime.now(timezone.utc), "anna")
@@ -141,7 +141,7 @@ class Module(UpdateModule):
             print(file.name, file.size, assert_type(file.read(1), bytes), file.readinto(bytearray(1)))
 
     def needs_reboot(self) -> Literal["No", "Yes", "Automatic"]:
-        """Leave it to the client."""
+        """Leave the decision to the client."""
         return "Automatic"
 
 
@@ -153,12 +153,12 @@ def run_many(device: DeviceDescription) -> None:
 
 
 def make_module(tree: str) -> UpdateModule:
-    """One that knows more than its directory."""
+    """A description that has more than its directory."""
     return Module(tree)
 
 
 def explain(error: MenderError) -> str | int | tuple[Diagnostic, ...]:
-    """What the errors tell."""
+    """What the errors report."""
     if isinstance(error, ConfigError):
         return assert_type(error.problems, tuple[Diagnostic, ...])
     assert_type(error.kind, ErrorKind)

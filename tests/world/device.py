@@ -1,6 +1,6 @@
-"""The whole world: a device with its disk, boot loader and processes, its server, and time.
+"""The complete world: a device with its disk, boot loader and processes, its server, and time.
 
-``World.live`` runs everything until nothing is left to do, starting again whatever a blow ended, as init, a service
+``World.live`` runs everything until nothing is left to do, and restarts what a blow has ended, as init, a service
 manager, a watchdog and, at last, a person with a power switch would.
 """
 
@@ -59,33 +59,33 @@ _RESTART_SECONDS, _BOOT_SERVICE_SECONDS, _PATIENCE_SECONDS = 10.0, 300.0, 3600.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """How the sub-updater and its images behave, and a few settings.
+    """The behaviour of the sub-updater and its images, and a few settings.
 
     Args:
-        eager_steps: how many steps the sub-updater does before the client that started it does anything more.
-        has_script: whether the sub-updater is there.
+        eager_steps: the number of steps of the sub-updater before the client that started it continues.
+        has_script: whether the sub-updater exists.
         can_spawn: whether it can be started.
-        refuses: it fails before it touches anything.
+        refuses: it fails before it changes anything.
         write_fails: it fails while it writes the image.
         unhealthy: the image whose health check fails.
         unbootable: the image that doesn't boot.
-        step_seconds: how long each of its steps takes.
-        rots: a power cut spoils the whole Artifact on disk.
-        dies: it ends in the middle, leaving the lock behind.
-        is_stuck: it can't be killed, as a process that waits for a device can't.
-        is_silent: it never reports, and just removes the lock.
-        silent_fails: and it fails, too.
+        step_seconds: the duration of each of its steps.
+        rots: a power cut corrupts the whole Artifact on disk.
+        dies: it ends halfway and leaves the lock behind.
+        is_stuck: it can't be killed, like a process in uninterruptible sleep.
+        is_silent: it never reports, and only removes the lock.
+        silent_fails: with ``is_silent``, it fails.
         tells_reboot: it reports that it reboots.
         info_after_report: it writes artifact_info between its report and the removal of the lock.
-        has_boot_service: something of it runs at boot.
-        has_operator: somebody switches a device off and on again that has been waiting for long.
+        has_boot_service: it has a service that runs at boot.
+        has_operator: an operator power-cycles a device that has been waiting for a long time.
         sub_updater_timeout_seconds: SubUpdaterTimeoutSeconds.
         others: further provides of the device.
         server_urls: the servers.
-        policy: of the download.
-        modules: installs by an update module.
+        policy: the policy of the download.
+        modules: the update module that installs.
         is_spooled: SpoolArtifact.
-        seeds: where adaptive downloads look; None for AdaptiveDownload off.
+        seeds: the sources of adaptive downloads; None for AdaptiveDownload off.
         gates: UpdateGates.
     """
 
@@ -117,7 +117,7 @@ class Options:
 
 
 class Parts(NamedTuple):
-    """A client as in a new process, and those of its parts that stand for themselves."""
+    """A client as in a new process, and those of its parts that are also used on their own."""
 
     outbox: Outbox
     engine: Engine
@@ -125,7 +125,7 @@ class Parts(NamedTuple):
 
 
 class WorldDevice:
-    """What the device says about itself; see ``core.ports.DeviceData``."""
+    """The device's description of itself; see ``core.ports.DeviceData``."""
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -137,17 +137,17 @@ class WorldDevice:
         self.attributes: list[tuple[str, str]] = [("kernel", "6.1")]
 
     def identity(self) -> Identity:
-        """Who it is."""
+        """Its identity."""
         if self.identity_error is not None:
             raise self.identity_error
         return Identity(self.id_data)
 
     def inventory(self) -> Sequence[KeyValues]:
-        """What its scripts print."""
+        """Its inventory."""
         return [KeyValues(tuple(self.attributes), ())]
 
     def provides(self) -> Provides:
-        """What runs."""
+        """The installed software."""
         if self.provides_error is not None:
             raise self.provides_error
         name = (self._world.disk.read(f"info {self._world.running}") or b"").decode()
@@ -164,7 +164,7 @@ class WorldKeys:
 
     @property
     def location(self) -> str:
-        """Where it is."""
+        """Its location."""
         return "/data/mender-agent.pem"
 
     def public_key_pem(self) -> str:
@@ -196,7 +196,7 @@ class WorldProcesses:
         self._world = world
 
     def spawn(self, argv: Sequence[str], variables: Mapping[str, str]) -> ProcessRef:
-        """Start it: the child leaves its trace and becomes the sub-updater, whatever happens to the client."""
+        """Start it: the child creates its trace and becomes the sub-updater, whatever happens to the client."""
         starts = self._world.starts.total()
         try:
             return self._spawn(argv[0], dict(variables))
@@ -228,11 +228,11 @@ class WorldProcesses:
         return running is not None and running.process == process
 
     def age_seconds(self, process: ProcessRef) -> float:
-        """How long ago it was started."""
+        """The seconds since its start."""
         return process.age_seconds(self._world.boot_id, self._world.clock.monotonic(), TICKS_PER_SECOND)
 
     def stop(self, process: ProcessRef | None, variable: str, value: str, *, is_forced: bool) -> bool:
-        """A sub-updater that is at work ends only when it is forced to."""
+        """End it; a sub-updater at work ends only when it is killed."""
         if not (process is not None and self.is_alive(process)) and self.find(variable, value) is None:
             return False
         self._world.stops.append(is_forced)
@@ -241,7 +241,7 @@ class WorldProcesses:
         return True
 
     def find(self, variable: str, value: str) -> ProcessRef | None:
-        """The one that works on the deployment."""
+        """The sub-updater that works on the deployment."""
         assert variable == "MENDER_DEPLOYMENT_ID"
         process = self._world.process
         return process.process if process is not None and process.run.deployment_id == value else None
@@ -252,9 +252,9 @@ class World:
 
     Args:
         stage: where Artifacts lie.
-        options: how things behave.
+        options: the behaviour of the world.
         plan: the blows.
-        seed: of the client's random numbers.
+        seed: the seed of the client's random numbers.
     """
 
     def __init__(
@@ -300,12 +300,12 @@ class World:
     # -- partitions and boot loader ----------------------------------------------------------------------------
 
     def fill(self, partition: str, image: str) -> None:
-        """Write an image; it brings no name along."""
+        """Write an image; it doesn't change the artifact name."""
         self.disk.put(f"part {partition}", image.encode())
         self.disk.put(f"info {partition}", b"unnamed")
 
     def switch(self, partition: str) -> None:
-        """Run another partition at once."""
+        """Switch to another partition immediately."""
         self.set_boot({"part": partition, "upgrade_available": 0, "bootcount": 0})
         self.running = partition
 
@@ -314,7 +314,7 @@ class World:
         self.disk.put(f"info {partition}", name.encode())
 
     def image_in(self, partition: str) -> str:
-        """What a partition holds."""
+        """The content of a partition."""
         return (self.disk.read(f"part {partition}") or b"").decode()
 
     def set_boot(self, boot: Mapping[str, object]) -> None:
@@ -358,7 +358,7 @@ class World:
     # -- processes ---------------------------------------------------------------------------------------------
 
     def spawn(self, variables: dict[str, str], *, steps: int) -> ProcessRef:
-        """Start the sub-updater and let it do so many steps."""
+        """Start the sub-updater and let it do a number of steps."""
         run = SubUpdater(self, variables)
         if run.deployment_id in self._deeds:
             self.doubled.append(run.deployment_id)
@@ -376,7 +376,7 @@ class World:
         return self.process
 
     def note_deed(self, deployment_id: str) -> None:
-        """The sub-updater has done something that lasts."""
+        """The sub-updater has made a durable change."""
         self._deeds.add(deployment_id)
 
     def start_client(self) -> None:
@@ -408,7 +408,7 @@ class World:
     # -- life --------------------------------------------------------------------------------------------------
 
     def turn(self) -> None:
-        """Let everybody who is awake do a step; when nobody is, let time pass."""
+        """Let every active process do a step; if there is none, let time pass."""
         self.turns += 1
         try:
             self._turn()
@@ -435,11 +435,11 @@ class World:
         wakings = [self._client_due] if self.client is not None else []
         wakings += [] if self._boot_service_due is None else [self._boot_service_due]
         if not wakings:
-            self.power.cut(Kind.POWER)  # nothing runs any more: somebody pulls the plug
+            self.power.cut(Kind.POWER)  # nothing runs any more: an operator pulls the plug
         self.clock.seconds = max(self.clock.seconds, min(wakings))
 
     def _call_the_operator(self) -> None:
-        """A device that waits for a sub-updater that died is switched off and on again, if that can help."""
+        """A device that waits for a dead sub-updater is power-cycled, if that can help."""
         if self.lock.read() is None or not (self.options.has_boot_service and self.options.has_operator):
             self._waits_since = None
         elif self._waits_since is None:
@@ -451,7 +451,7 @@ class World:
     def _after(self, cut: Cut) -> None:
         self.power.restored()
         self.journal.sender = None
-        if cut.kind is Kind.KILL:  # the client; its service manager starts it again
+        if cut.kind is Kind.KILL:  # the client; its service manager restarts it
             self.client = self.new_client()
             self._client_due = self.clock.seconds + _RESTART_SECONDS
             return
@@ -472,10 +472,10 @@ class World:
         return is_idle and self.server.is_over and record.update is None and not record.outbox and not self.lock.read()
 
     def live(self, *, most_turns: int = 2000) -> None:
-        """Run until all is quiet, and somewhat longer to see that it stays so.
+        """Run until all is quiet, and somewhat longer to see that it stays quiet.
 
         Raises:
-            AssertionError: it never is.
+            AssertionError: it never becomes quiet.
         """
         quiet = 0
         for _ in range(most_turns):
@@ -492,7 +492,7 @@ class World:
         return None if is_there else Diagnostic("FIL11", f"{path} is missing")
 
     def new_parts(self) -> Parts:
-        """The client's parts, fresh as in a new process."""
+        """The client's parts, created as in a new process."""
         tracker = StatusTracker(self.clock, self.observers)
         session = Session(
             tracker=tracker,
@@ -602,7 +602,7 @@ class World:
         return Parts(outbox, engine, agent)
 
     def new_outcomes(self) -> Outcomes:
-        """What concludes deployments, in a new process."""
+        """The part that concludes deployments, in a new process."""
         return Outcomes(clock=self.clock, journal=self.journal, log=self.log, lock=self.lock, store=self.store)
 
     def new_client(self) -> Agent:

@@ -34,7 +34,7 @@ class Disk:
     the directory, bytes by a sync of the file.
 
     Args:
-        power: counts the effects.
+        power: the counter of effects.
     """
 
     def __init__(self, power: Power) -> None:
@@ -83,7 +83,7 @@ class Disk:
         self._effect(f"append to {name}", action)
 
     def truncate(self, name: str, inode: Inode, size: int = 0) -> None:
-        """Cut a file off, not durably."""
+        """Truncate a file, not durably."""
 
         def action() -> None:
             inode.data.extend(bytes(max(0, size - len(inode.data))))

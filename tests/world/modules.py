@@ -1,4 +1,4 @@
-"""An update module of an A/B device, or of one that needs no reboot, on the world's disk; with scripts that fail."""
+"""An update module of an A/B device, or of one that needs no reboot, on the world's disk; with failing scripts."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ TREE = "tree"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModuleOptions:
-    """How the update module and the state scripts behave.
+    """The behaviour of the update module and the state scripts.
 
     Args:
-        reboot: what it answers to NeedsArtifactReboot.
-        can_roll_back: what it answers to SupportsRollback.
+        reboot: its answer to NeedsArtifactReboot.
+        can_roll_back: its answer to SupportsRollback.
         fails: the states, queries and scripts that fail, with blanks between them.
         fails_late: it fails after its work is done.
         cannot_save: artifact_info can't be written.
@@ -50,19 +50,19 @@ class WorldModules:
         self._options = options
 
     def check(self, payload_type: str) -> None:
-        """There is one for images."""
+        """Only images have a module."""
         assert payload_type == "rootfs-image"
 
     def has_tree(self) -> bool:
-        """Whether an update is at work."""
+        """Whether an update is in progress."""
         return self._world.disk.read(TREE) is not None
 
     def tree_type(self) -> str:
-        """It is for images."""
+        """Its payload type is that of images."""
         return "rootfs-image"
 
     def prepare(self, header: Header, provides: Provides) -> None:
-        """Make the tree; it holds the partition that ran."""
+        """Create the tree, which records the running partition."""
         assert (header.payload.type, provides.device_type) == ("rootfs-image", "board")
         self._world.disk.write_atomic(TREE, self._world.running.encode(), "make the tree")
 
@@ -80,7 +80,7 @@ class WorldModules:
             self._world.power.do("finish the image", lambda: self._world.fill(self._passive, self._world.arriving))
 
     def run(self, payload_type: str, state: str) -> None:
-        """Do what the state does."""
+        """Perform the state."""
         assert payload_type == "rootfs-image"
         work = {
             "ArtifactInstall": self._install,
@@ -94,7 +94,7 @@ class WorldModules:
         self._act(state, work)
 
     def ask(self, payload_type: str, query: str) -> str:
-        """Answer."""
+        """Answer a query."""
         assert payload_type == "rootfs-image"
         self._act(query, lambda: None)
         if query == "NeedsArtifactReboot":
@@ -106,10 +106,10 @@ class WorldModules:
         self._world.disk.remove(TREE)
 
     def end_orphans(self) -> None:
-        """None outlives the client here."""
+        """No process outlives the client here."""
 
     def reboot(self) -> None:
-        """Take everything down."""
+        """Remove everything."""
         self._world.power.do("reboot", lambda: self._world.power.cut(Kind.REBOOT))
 
     def save_provides(self, software: Software) -> str:
@@ -123,7 +123,7 @@ class WorldModules:
             return (world.disk.read(f"info {world.running}") or b"").decode()
         return ""
 
-    # -- what it does -------------------------------------------------------------------------------------------
+    # -- its effects --------------------------------------------------------------------------------------------
 
     def _act(self, name: str, work: object) -> None:
         assert callable(work)
@@ -176,14 +176,14 @@ class WorldModules:
 
 
 class WorldScripts:
-    """State scripts, of which at most one fails; the policy of ``client.scripts`` is tested with real ones."""
+    """State scripts, of which at most one fails; real ones test the policy of ``client.scripts``."""
 
     def __init__(self, world: World, options: ModuleOptions) -> None:
         self._world = world
         self._options = options
 
     def run(self, state: str, action: str) -> None:
-        """Run those that must not fail."""
+        """Run the scripts whose failure counts."""
         name = f"{state}_{action}"
         self._world.calls.append(name)
         self._world.power.do(name, lambda: None)
@@ -191,17 +191,17 @@ class WorldScripts:
             raise ScriptError("SCR01", f"{name} failed")
 
     def run_all(self, state: str, action: str) -> bool:
-        """Run those that may fail."""
+        """Run the scripts whose failure is ignored."""
         self._world.calls.append(f"{state}_{action}")
         self._world.power.do(f"{state}_{action}", lambda: None)
         return True
 
     def end_orphans(self) -> None:
-        """None outlives the client here."""
+        """No process outlives the client here."""
 
     def install(self, scripts: Sequence[Script]) -> None:
-        """The Artifact brings none."""
+        """The Artifact has none."""
         assert not scripts
 
     def check_version(self) -> None:
-        """It fits."""
+        """The version is supported."""

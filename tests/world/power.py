@@ -37,12 +37,12 @@ class Damage(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Blow:
-    """Something that happens at an effect.
+    """An event at an effect.
 
     Args:
         kind: what happens.
         after: after the effect, else before it.
-        damage: for a power cut.
+        damage: the damage of a power cut.
     """
 
     kind: Kind

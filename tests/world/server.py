@@ -52,7 +52,7 @@ class Answer:
 
 Fault = Lost | Refused | Answer
 Rule = Callable[[str, int], "Fault | None"]
-"""Says from a request's kind and its number among those of its kind, from 1, whether something is wrong with it."""
+"""Determines from a request's kind and its number among those of its kind, from 1, whether there is a fault."""
 
 
 def at(kind: str, fault: Fault, *numbers: int) -> Rule:
@@ -61,11 +61,11 @@ def at(kind: str, fault: Fault, *numbers: int) -> Rule:
 
 
 class Server:
-    """The server's state and what a test wants to do with it.
+    """The server's state and operations for tests.
 
     Args:
         directory: for the dev server's state; Artifacts may lie elsewhere.
-        clock: true time.
+        clock: the true time.
     """
 
     def __init__(self, directory: Path, clock: WorldClock) -> None:
@@ -124,7 +124,7 @@ class Server:
 
 
 class WorldBody:
-    """An answer of the storage, in pieces; see ``core.ports.Body``."""
+    """A response of the storage, in pieces; see ``core.ports.Body``."""
 
     def __init__(
         self,
@@ -165,7 +165,7 @@ def _lost(name: str) -> NetworkError:
 
 
 class WorldTransport:
-    """The way to the server; see ``core.ports.Transport``."""
+    """The connection to the server; see ``core.ports.Transport``."""
 
     def __init__(self, server: Server, power: Power, clock: WorldClock) -> None:
         self._server = server

@@ -1,4 +1,4 @@
-"""What the client keeps on disk: the record, the lock, the Artifact, the deployment log; all on the world's disk."""
+"""The client's data on disk: the record, the lock, the Artifact, the deployment log; all on the world's disk."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class WorldJournal:
         self._last = (b"", Record())
 
     def load(self) -> Record:
-        """What was last saved."""
+        """The last saved record."""
         data = self._disk.read(JOURNAL)
         if data is None:
             return Record()
@@ -49,7 +49,7 @@ class WorldJournal:
 
     @contextmanager
     def sending(self) -> Iterator[None]:
-        """Be the only one that sends."""
+        """Be the only process that sends."""
         if self.sender is not None:
             raise BusyError("another process of this client is sending right now")
         self.sender = self
@@ -100,13 +100,13 @@ class WorldPartial:
         self._position += len(data)
 
     def restart(self) -> None:
-        """Forget every byte."""
+        """Discard every byte."""
         if self._inode.data:
             self._disk.truncate(PARTIAL, self._inode)
         self._position = 0
 
     def seek(self, position: int) -> None:
-        """Go on elsewhere."""
+        """Continue at another position."""
         self._position = position
 
     def sync(self) -> None:
@@ -154,19 +154,19 @@ class WorldRewritten(WorldSeed):
         self._position = 0
 
     def write(self, data: memoryview | bytes, /) -> None:
-        """Write over what is there."""
+        """Overwrite bytes."""
         self._disk.write_at(REWRITTEN, self._inode, self._position, bytes(data))
         self._position += len(data)
 
     def skip(self, count: int, *, are_zeros: bool) -> None:
-        """Pass over."""
+        """Skip bytes."""
         if are_zeros and self._position < self._left:
             self.write(bytes(count))
         else:
             self._position += count
 
     def finish(self) -> int:
-        """Cut off, and make durable."""
+        """Truncate, and make durable."""
         self._disk.truncate(REWRITTEN, self._inode, self._position)
         self._disk.sync(REWRITTEN, self._inode)
         return self._position
@@ -184,7 +184,7 @@ class WorldSeeds:
         return bool(self.seeds)
 
     def open(self) -> list[WorldSeed]:
-        """All of them."""
+        """All seeds."""
         self.opened += 1
         return self.seeds
 
@@ -196,7 +196,7 @@ class WorldStore:
         self._disk = disk
 
     def partial_size(self) -> int:
-        """Bytes on disk."""
+        """The bytes on disk."""
         return len(self._disk.read(PARTIAL) or self._disk.read(ARTIFACT) or b"")
 
     def open_partial(self) -> WorldPartial:
@@ -210,7 +210,7 @@ class WorldStore:
         return WorldRewritten(self._disk, self._disk.open(REWRITTEN))
 
     def adopt_rewritten(self) -> None:
-        """Put it in the place of the partial one."""
+        """Replace the partial Artifact by it."""
         self._disk.rename(REWRITTEN, PARTIAL, durably=False)
 
     def discard_rewritten(self) -> None:
@@ -223,7 +223,7 @@ class WorldStore:
         return PurePath("/data") / ARTIFACT
 
     def commit(self) -> None:
-        """Make it the whole Artifact."""
+        """Make the partial one the complete Artifact."""
         self._disk.rename(PARTIAL, ARTIFACT, durably=True)
         self.discard_rewritten()
 
@@ -234,7 +234,7 @@ class WorldStore:
         self._disk.remove(ARTIFACT)
 
     def free_bytes(self) -> int:
-        """Free space."""
+        """The free space."""
         return self._disk.free_bytes
 
 
@@ -251,7 +251,7 @@ class WorldLog(logging.Handler):
         self._is_recording = False
 
     def begin(self, deployment_id: str) -> None:
-        """Start anew, or go on."""
+        """Start a new log, or continue one."""
         self._is_recording = True
         if self._recorded_id() != deployment_id:
             self._disk.remove(SUB_UPDATER_LOG)
@@ -262,7 +262,7 @@ class WorldLog(logging.Handler):
         self._is_recording = False
 
     def trim(self) -> None:
-        """There is room enough."""
+        """There is enough space."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Record a line."""
@@ -280,7 +280,7 @@ class WorldLog(logging.Handler):
         return next(iter(self._lines()), None)
 
     def messages(self, deployment_id: str) -> Iterator[LogMessage]:
-        """What was recorded."""
+        """The recorded lines."""
         now: datetime = self._clock.now()
         lines = self._lines()
         if lines and lines[0] == deployment_id:

@@ -28,10 +28,10 @@ Steps = Iterator[None]
 
 
 class SubUpdater:
-    """One run of it.
+    """One run of the sub-updater.
 
     Args:
-        world: where it runs.
+        world: the world in which it runs.
         variables: its environment, from the client; empty at boot.
     """
 
