@@ -153,7 +153,7 @@ def run_many(device: DeviceDescription) -> None:
 
 
 def make_module(tree: str) -> UpdateModule:
-    """A description that has more than its directory."""
+    """A factory for modules that need more than their directory."""
     return Module(tree)
 
 

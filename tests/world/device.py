@@ -83,7 +83,7 @@ class Options:
         others: further provides of the device.
         server_urls: the servers.
         policy: the policy of the download.
-        modules: the update module that installs.
+        modules: the options of the update module; None for a sub-updater.
         is_spooled: SpoolArtifact.
         seeds: the sources of adaptive downloads; None for AdaptiveDownload off.
         gates: UpdateGates.
