@@ -22,7 +22,7 @@ def call(*words: str, main: Callable[[Sequence[str]], int] = client_main) -> sub
         main: the function that is called.
 
     Returns:
-        What a process would have ended with and said.
+        The exit code and the output of such a process.
     """
     out, err = io.StringIO(), io.StringIO()
     logger = logging.getLogger("mender_client")

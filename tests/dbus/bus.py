@@ -63,7 +63,7 @@ class SystemBus:
         self.start()
 
     def start(self) -> None:
-        """Start it, and wait until it answers."""
+        """Start it, and wait until it accepts connections."""
         command = ["dbus-daemon", "--nofork", "--nopidfile", f"--config-file={self._configuration}"]
         self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
         wait_until(self._answers)

@@ -1,6 +1,6 @@
 """What is fuzzed: each parser with valid input to start from, and the errors that it may raise.
 
-An attempt returns a word for its outcome. Whatever it raises besides the errors named here is a failure, and so is an
+An attempt returns a word for its outcome. Any exception besides those named here is a failure, and so is an
 error whose text would forge a line or steer a terminal.
 """
 

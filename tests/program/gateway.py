@@ -119,7 +119,7 @@ class GatewayStage:
                 process.send(signal.SIGKILL)
                 process.wait_exit()
 
-    # -- what is seen ---------------------------------------------------------------------------------------------
+    # -- observations ---------------------------------------------------------------------------------------------
 
     def id_of(self, name: str) -> str:
         """The id of a device on the server, as soon as the server knows it."""

@@ -1,6 +1,6 @@
 """A network with faults at chosen points: a forwarder between the client and the dev server in plain HTTP.
 
-It understands just enough of HTTP to know which kind of request it carries and where its parts end. Addresses of the
+It understands just enough of HTTP to recognise the kind of a request and the ends of its parts. Addresses of the
 storage are exchanged on the way, so that downloads come through here as well.
 """
 

@@ -23,7 +23,7 @@ class Tally:
         deployments: deployments carried out to their end.
         moments: in which state of the journal each kill found the client.
         faults: what went wrong, and how often; empty when nothing did.
-        said: what is known of each deployment in which something did.
+        said: the details of each deployment in which something did.
     """
 
     kills: int = 0

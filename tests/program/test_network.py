@@ -18,7 +18,7 @@ from program.stage import LEAVE, Device, make_artifact
 from waiting import NEVER_S, wait_until
 
 _EVERY = 3
-"""One of so many points is tried where not all of them are, each with one of the kinds and actions."""
+"""If not all points are tested, one in this many is, each with one of the kinds and actions."""
 TIMEOUTS = Timeouts(connect=NEVER_S, idle=0.3, total=0.6)
 
 

@@ -44,7 +44,7 @@ def check_success(device: Device) -> None:
 
 
 def check_failure(device: Device) -> None:
-    """Asserts that the old system runs, will go on to run, and that the failure was reported."""
+    """Asserts that the old system runs, will still run after a boot, and that the failure was reported."""
     assert device.reports == ["failure"]
     assert device.is_quiet
     assert (device.root / "dev/part-a").read_bytes() == OLD
@@ -95,7 +95,7 @@ def test_refused_reboot(device: Device) -> None:
 
 
 def test_reboot_while_it_waits(device: Device) -> None:
-    """A device that somebody reboots while the update waits for the reboot tries the new system."""
+    """A device that is rebooted by somebody while the update waits for the reboot tries the new system."""
     device.write_script(
         "usr/bin/mender-python-client", FAKE_CLIENT.replace('"gate reboot")', '"gate reboot")\n        kill -9 0')
     )

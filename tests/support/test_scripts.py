@@ -204,7 +204,7 @@ def test_unit_of_remote_access() -> None:
 
 
 def test_unit_for_add_ons() -> None:
-    """It is started with its name on the bus, and stands in for the unit that mender-connect of Debian requires."""
+    """It is started with its name on the bus, and replaces the unit that mender-connect of Debian requires."""
     unit, name = read_unit("mender-dbus-python.service"), "io.mender.AuthenticationManager"
     service = unit["Service"]
     assert ("dbus", name) == (service["Type"], service["BusName"])

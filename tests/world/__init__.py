@@ -1,7 +1,7 @@
 """An in-memory world for the client: a device, its disk, its boot loader, a server, time, and power failures.
 
 The fakes implement ``core.ports`` faithfully; the server's rules are the dev server's. A test builds a ``World``, lets
-something happen at a chosen effect, and asks afterwards what is true.
+something happen at a chosen effect, and checks the result afterwards.
 """
 
 from .device import NEW, OLD, SUB_UPDATER, Options, World

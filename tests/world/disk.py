@@ -74,7 +74,7 @@ class Disk:
         self._effect(f"append to {name}", action)
 
     def write_at(self, name: str, inode: Inode, position: int, data: bytes) -> None:
-        """Write bytes over what is there, not durably; a gap before them is zeros."""
+        """Overwrite bytes, not durably; a gap before them is filled with zeros."""
 
         def action() -> None:
             inode.data.extend(bytes(max(0, position - len(inode.data))))

@@ -242,7 +242,7 @@ SUB_UPDATER_LOG = "sub-updater.log"
 
 
 class WorldLog(logging.Handler):
-    """The deployment log; see ``core.ports.DeploymentLog``. What is recorded isn't synced."""
+    """The deployment log; see ``core.ports.DeploymentLog``. Its lines aren't synced."""
 
     def __init__(self, disk: Disk, clock: WorldClock) -> None:
         super().__init__(logging.INFO)

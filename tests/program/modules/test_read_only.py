@@ -41,7 +41,7 @@ def _polls_with(board: Board) -> str:
 
 @pytest.mark.parametrize(("fails", "name"), [("", "new"), ("ArtifactCommit", "release-1")])
 def test_artifact_info_is_read_only(make_board: MakeBoard, mounted: list[Path], fails: str, name: str) -> None:
-    """After an update, and after one that was rolled back, the state file tells what is installed, until another name
+    """After an update, and after one that was rolled back, the state file has what is installed, until another name
     comes to stand in artifact_info."""
     board = make_board(Happening(plan={"SupportsRollback": "echo Yes", **({fails: FAIL} if fails else {})}))
     directory = board.root / "etc/mender"
