@@ -184,7 +184,7 @@ def test_units() -> None:
 
 
 def test_unit_of_remote_access() -> None:
-    """Nothing runs where nobody has allowed it, a terminal isn't restricted, and nothing outlives the program."""
+    """Nothing runs unless remote access is allowed, terminals aren't restricted, and no process is left behind."""
     unit = read_unit("mender-connect-python.service")
     assert dict(unit["Service"]) == {
         "Type": "notify",
