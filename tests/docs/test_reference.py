@@ -75,7 +75,7 @@ def test_no_exit_code_is_invented() -> None:
 
 
 class _Spawned(Exception):
-    """Ends the handover before a process is started."""
+    """Ends the hand-over before a process is started."""
 
 
 class _Processes:

@@ -147,7 +147,7 @@ def cases(stage: Stage) -> list[Case]:
 
 
 def is_chosen(road: str, effect: str, blow: Blow) -> bool:
-    """Some blows for each path; a kill right after the handover matters if the sub-updater still works."""
+    """Some blows for each path; a kill right after the hand-over matters if the sub-updater still works."""
     if effect.startswith(_TELL_LITTLE):
         return False
     return blow in _BLOWS or (road == "slow" and blow.kind is Kind.KILL)

@@ -46,7 +46,7 @@ def test_update_succeeds(device: Device) -> None:
 
 
 def test_downloading_comes_before_the_first_byte(device: Device) -> None:
-    """The server receives ``downloading`` before the request for the Artifact, ``installing`` before the handover."""
+    """The server receives ``downloading`` before the request for the Artifact, ``installing`` before the hand-over."""
     device.write("plan", LEAVE)
     device.deploy("release-2")
     device.daemon().wait_exit()
@@ -148,7 +148,7 @@ def test_session_of_the_sub_updater(device: Device) -> None:
 
 
 def test_sub_updater_outlives_the_daemon(device: Device) -> None:
-    """A sub-updater continues if the daemon is killed right after the handover, and its report is received."""
+    """A sub-updater continues if the daemon is killed right after the hand-over, and its report is received."""
     device.write("plan", HOLD + SUCCEED)
     deployment = device.deploy("release-2")
     daemon = device.daemon()

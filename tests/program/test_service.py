@@ -144,7 +144,7 @@ def test_watchdog_that_is_too_short(device: Device, manager: Manager) -> None:
 
 
 def test_sub_updater_is_not_the_managers(device: Device, manager: Manager) -> None:
-    """The sub-updater gets neither the socket nor the watchdog, and the manager is notified of the handover."""
+    """The sub-updater gets neither the socket nor the watchdog, and the manager is notified of the hand-over."""
     device.deploy("release-2")
     assert 0 == started(device, manager.watchdog).wait_exit()
     manager.wait("STOPPING=1")

@@ -645,7 +645,7 @@ def test_log_cannot_be_written(device: Device, cat_code: str, outcome: str) -> N
 
 
 def test_usage(device: Device) -> None:
-    """A call that is neither a handover nor a boot is a usage error."""
+    """A call that is neither a hand-over nor a boot is a usage error."""
     environment = device.environment
     assert device.run("usr/share/mender/install", environment=environment) == 64
     assert device.run("usr/share/mender/install", "--help", environment=environment) == 64
