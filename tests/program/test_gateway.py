@@ -69,6 +69,23 @@ def test_a_slow_device_holds_up_nobody(make_stage: MakeStage) -> None:
     stage.wait_for(slow, "pump-1")
 
 
+def test_a_turn_is_kept_during_other_work(make_stage: MakeStage) -> None:
+    """A device that sends its inventory while it waits for its turn keeps its place, and is updated when it comes."""
+    stage = make_stage(UpdatePollIntervalSeconds=86400)
+    stage.write("devices/plan-slow", 'while [ ! -e "$MENDER_DEVICES/go" ]; do sleep 0.05; done\n')
+    stage.describe({"slow": {}, "other": {}})
+    gateway = stage.start("--at-once", "1")
+    wait_until(lambda: 2 == gateway.text.count(": inventory sent"), what="the first polls")
+    deployment = stage.deploy("new", "slow", "other")
+    stage.run("--device", "slow", "check-update")
+    wait_until(lambda: stage.order == ["begin slow"], what="the update of the slow device")
+    stage.run("--device", "other", "check-update")
+    stage.run("--device", "other", "send-inventory")
+    wait_until(lambda: 2 == gateway.text.count("other: inventory sent"), what="the inventory")
+    stage.write("devices/go", "")
+    stage.wait_for(deployment, "slow", "other")
+
+
 def test_a_broken_device_breaks_itself_only(make_stage: MakeStage) -> None:
     """Invalid descriptions, settings, keys and scripts are each reported once, and the other devices are updated."""
     stage = make_stage()

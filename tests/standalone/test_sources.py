@@ -204,7 +204,7 @@ def _empty(bench: Bench, device_type: str = "board") -> Path:
 
 
 def test_signature(bench: Bench, tmp_path: Path) -> None:
-    """With a verification key an Artifact without a signature, or with that of another key, is refused; a signed one installs."""
+    """A verification key refuses an Artifact that is not signed, or with another key; one that it signed installs."""
     artifact = bench.artifact()
     private, public = key_pair(tmp_path, "good", P256)
     other, _ = key_pair(tmp_path, "other", RSA)

@@ -50,10 +50,11 @@ REST_AFTER_SECONDS = 60.0
 class _Requests:
     """The requests to an agent; with more than 29 attributes, the agent itself would take five times the memory."""
 
-    __slots__ = ("is_heeded", "is_inventory_forced", "is_inventory_wanted", "is_poll_wanted")
+    __slots__ = ("is_heeded", "is_inventory_forced", "is_inventory_wanted", "is_poll_wanted", "is_put_off")
 
     def __init__(self) -> None:
-        self.is_poll_wanted = self.is_inventory_wanted = self.is_inventory_forced = self.is_heeded = False
+        self.is_poll_wanted = self.is_inventory_wanted = self.is_inventory_forced = False
+        self.is_heeded = self.is_put_off = False
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -114,6 +115,11 @@ class Agent:
     def has_handed_over(self) -> bool:
         """Whether the last step has started an installation; a daemon that the sub-updater restarts should exit."""
         return self._wait is not None
+
+    @property
+    def is_put_off(self) -> bool:
+        """Whether the last poll has found an update that waits for its turn, and no other poll was requested since."""
+        return self._requests.is_put_off
 
     @property
     def is_updating(self) -> bool:
@@ -193,7 +199,7 @@ class Agent:
         requests = self._requests
         requests.is_heeded = False
         if requests.is_poll_wanted:
-            requests.is_poll_wanted, requests.is_heeded = False, True
+            requests.is_poll_wanted, requests.is_heeded, requests.is_put_off = False, True, False
             self.schedule = replace(self.schedule, poll=self.schedule.poll.at_once())
         if requests.is_inventory_wanted:
             requests.is_inventory_wanted, requests.is_heeded = False, True
@@ -362,7 +368,7 @@ class Agent:
 
     def _poll(self) -> None:
         engine = self.engine
-        self._asks_gate_at, self._is_held = None, False
+        self._asks_gate_at, self._is_held, self._requests.is_put_off = None, False, False
         record = self.journal.load()
         is_continued = record.update is not None
         if not is_continued:
@@ -371,9 +377,9 @@ class Agent:
             offer = engine.ask()
             if self.sync_scripts is not None:
                 self.sync_scripts.leave()
-            if offer is None or self._is_put_off() or not engine.begin(offer):
+            if offer is None or self._put_off() or not engine.begin(offer):
                 return
-        elif self._is_put_off():
+        elif self._put_off():
             return
         try:
             waits = engine.run()
@@ -394,11 +400,11 @@ class Agent:
             self.request_poll()  # the server has not been asked for a deployment yet
         self._inventory_again()
 
-    def _is_put_off(self) -> bool:
-        """Whether the update waits for its turn; a requested poll counts as done only when the turn has come."""
+    def _put_off(self) -> bool:
+        """Whether the update must wait for its turn; a requested poll counts as done only when the turn has come."""
         if self.may_update():
             return False
-        self._requests.is_heeded = False
+        self._requests.is_heeded, self._requests.is_put_off = False, True
         return True
 
     def _is_kept_by(self, standalone: StandaloneUpdate | None) -> bool:

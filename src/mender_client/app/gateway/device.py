@@ -69,10 +69,9 @@ class GatewayDevice:
         self._tracker = self._parts.tracker
         host.observers = host.observers.knowing(_UNKNOWN)  # only the tracker keeps the status
         self._agent = self._parts.agent
-        self._agent.may_update = self._may_update
+        self._agent.may_update = lambda: self._is_allowed
         self._has_key = False
         self._is_allowed = False
-        self._is_put_off = False
         self._fault = ""
         self.standing = Standing.IDLE
 
@@ -104,10 +103,6 @@ class GatewayDevice:
 
     def _claim_identity(self, identity: Identity) -> None:
         self._identities.claim(identity, self.name)
-
-    def _may_update(self) -> bool:
-        self._is_put_off = not self._is_allowed
-        return self._is_allowed
 
     def resume(self) -> None:
         """Continue from where the previous process stopped; an error will occur again in the first step."""
@@ -156,7 +151,7 @@ class GatewayDevice:
             self._has_key = True
 
     def _take_step(self, *, may_update: bool) -> float:
-        self._is_allowed, self._is_put_off = may_update, False
+        self._is_allowed = may_update
         if may_update and self.standing is Standing.WANTS:
             self._agent.request_poll()
         seconds = self._agent.step()
@@ -166,7 +161,7 @@ class GatewayDevice:
         return seconds
 
     def _find_standing(self) -> Standing:
-        if self._is_put_off:
+        if self._agent.is_put_off and not self._is_allowed:
             return Standing.WANTS
         with suppress(StorageError):
             if not self._agent.is_updating:
