@@ -76,14 +76,16 @@ def test_a_turn_is_kept_during_other_work(make_stage: MakeStage) -> None:
     stage.describe({"slow": {}, "other": {}})
     gateway = stage.start("--at-once", "1")
     wait_until(lambda: 2 == gateway.text.count(": inventory sent"), what="the first polls")
-    deployment = stage.deploy("new", "slow", "other")
+    slow = stage.deploy("slow", "slow")
     stage.run("--device", "slow", "check-update")
     wait_until(lambda: stage.order == ["begin slow"], what="the update of the slow device")
+    other = stage.deploy("other", "other")
     stage.run("--device", "other", "check-update")
     stage.run("--device", "other", "send-inventory")
     wait_until(lambda: 2 == gateway.text.count("other: inventory sent"), what="the inventory")
     stage.write("devices/go", "")
-    stage.wait_for(deployment, "slow", "other")
+    stage.wait_for(slow, "slow")
+    stage.wait_for(other, "other")
 
 
 def test_a_broken_device_breaks_itself_only(make_stage: MakeStage) -> None:
