@@ -103,6 +103,9 @@ class LocalProxy:
 
     def _asked(self, sock: socket.socket, head: bytes, rest: bytes) -> None:
         """Handle a request of which the head has been received."""
+        if len(head) > _MOST_HEAD_BYTES:
+            self._refuse(sock, 431, "the head of the request is too large")
+            return
         request = parse_head(head)
         if request is None:
             self._refuse(sock, 400, "this is no request that can be passed on")
@@ -234,8 +237,8 @@ class _Waiting:
             data = b""
         self._head += data
         head, end, rest = bytes(self._head).partition(_END_OF_HEAD)
-        if end:
+        if end or len(head) > _MOST_HEAD_BYTES:
             self._leave()
             self._asked(self._sock, head, rest)
-        elif not data or len(self._head) > _MOST_HEAD_BYTES:
+        elif not data:
             self.close()
