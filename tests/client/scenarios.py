@@ -1,4 +1,4 @@
-"""The roads an update can take, and what must be true at the end of each, whatever happened on the way."""
+"""The scenarios of an update, and what must hold at the end of each, whatever happens during it."""
 
 from __future__ import annotations
 
@@ -40,17 +40,17 @@ def _nothing(_: World) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """One road.
+    """One scenario.
 
     Args:
-        name: for people.
-        ends: the deployment's last status when nothing else happens; also the artifact deployed.
-        options: how the device behaves.
-        arrange: what else is wrong.
-        artifact: which one is offered as the new release.
-        is_thorough: every blow falls before and after its effect.
-        is_plain: no blow falls: this device could not recover by itself.
-        only_client: blows fall on the client's effects only: this sub-updater keeps no promises of its own.
+        name: a description for test reports.
+        ends: the deployment's last status without blows; also selects the deployed Artifact.
+        options: the behaviour of the device.
+        arrange: sets up further faults.
+        artifact: the Artifact that is offered as the new release.
+        is_thorough: each blow is tried both before and after its effect.
+        is_plain: no blows are tried: this device could not recover from them without an operator.
+        only_client: blows are tried on the client's effects only: this sub-updater isn't safe against power cuts.
     """
 
     name: str
@@ -258,10 +258,10 @@ TRACE = "leave the trace"
 
 
 def is_before_hand_over(world: World, number: int, blow: Blow) -> bool:
-    """Whether a blow comes when the sub-updater can't have begun, and the device knows it after the restart.
+    """Whether the sub-updater can't have started before a blow, and the client can tell after the restart.
 
-    That is before the lock, behind which a boot service may report the work that never began; a client that was only
-    killed knows it until the trace of the sub-updater is left.
+    That holds until the lock file is written, as a boot service may report an update that never started if the lock
+    exists. A client that was only killed can tell until the sub-updater has left its trace.
     """
     trace = world.power.trace[world.first_effect :]
     if blow.kind is Kind.FAULT:

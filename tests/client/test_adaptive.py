@@ -115,7 +115,7 @@ def test_bytes_are_told_apart(stage: Stage, caplog: pytest.LogCaptureFixture) ->
 
 
 def test_nothing_in_common(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
-    """Of a device that has none of it, the Artifact is fetched as a whole, and nothing twice."""
+    """If the device has none of the blocks, the whole Artifact is downloaded, and nothing twice."""
     caplog.set_level(logging.INFO)
     world = poll(world_with(stage, seed(image(seed=2))))
     assert (len(INDEXED), INDEXED) == (world.transport.fetched, handed_over(world))
@@ -124,7 +124,7 @@ def test_nothing_in_common(stage: Stage, caplog: pytest.LogCaptureFixture) -> No
 
 
 def test_without_an_index(stage: Stage) -> None:
-    """An Artifact without an index is fetched as ever, in one more request."""
+    """An Artifact without an index is downloaded as usual, with one additional request."""
     stage.add(NEW, PLAIN)
     world = poll(world_with(stage, seed(OLD_IMAGE)))
     assert (len(PLAIN), PLAIN) == (world.transport.fetched, handed_over(world))
@@ -147,7 +147,7 @@ def test_a_storage_without_ranges(stage: Stage) -> None:
 
 
 def test_ranges_that_are_ignored_later(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
-    """A storage that ignores ranges from the second request on is asked once more, for the whole."""
+    """If a storage server ignores ranges from the second request on, the whole Artifact is requested, once."""
     world = world_with(stage, seed(OLD_IMAGE))
     data = stage.content(NEW)
     world.transport.rules.append(at("download", Answer(200, {"content-length": str(len(data))}, data), 2, 3, 4, 5))
@@ -158,7 +158,7 @@ def test_ranges_that_are_ignored_later(stage: Stage, caplog: pytest.LogCaptureFi
 
 
 def test_a_seed_that_changes_while_it_is_used(stage: Stage) -> None:
-    """A block that is no longer what was found is fetched."""
+    """A block that has changed since it was found is downloaded."""
     content = bytearray(OLD_IMAGE)
     world = world_with(stage, WorldSeed("/dev/a", lambda: bytes(content)))
     world.transport.before_request = lambda kind, number: content.__setitem__(
@@ -169,7 +169,7 @@ def test_a_seed_that_changes_while_it_is_used(stage: Stage) -> None:
 
 
 def test_a_seed_that_goes_away(stage: Stage) -> None:
-    """A seed that can't be read any more, or was overwritten, is done without: what it had is fetched."""
+    """If a seed has become unreadable or was overwritten, its blocks are downloaded."""
     content = [OLD_IMAGE]
     world = world_with(stage, WorldSeed("/dev/a", lambda: content[0]))
 
@@ -199,7 +199,7 @@ class BrokenSeed(WorldSeed):
 
 @pytest.mark.parametrize("reads", [0, 3, 9])
 def test_a_seed_that_breaks(stage: Stage, reads: int) -> None:
-    """A partition with read errors, while it is looked through or used, costs what it had, and no update."""
+    """If a partition has read errors, while it is scanned or used, its blocks are downloaded."""
     world = poll(world_with(stage, BrokenSeed(OLD_IMAGE, reads)))
     assert handed_over(world) in (PLAIN, INDEXED)
     assert world.transport.fetched <= 1.02 * len(INDEXED)
@@ -216,7 +216,7 @@ def changed_at(place: int, value: bytes) -> Damage:
 
 
 def other_hash(content: bytes) -> bytes:
-    """An index that says of one block in three another hash: rebuilt, so that it can be read."""
+    """An index with a wrong hash for every third block, rebuilt so that it can be read."""
     return _rebuilt(content, lambda lengths, hashes: hashes.__setitem__(slice(320, 328), b"\1" * 8))
 
 
@@ -279,7 +279,7 @@ LIES = [other_hash, claimed_hash, swapped_lengths, wrong_length, swapped_members
 @pytest.mark.parametrize("lie", LIES)
 @pytest.mark.parametrize("is_module", [False, True])
 def test_an_index_that_lies(stage: Stage, lie: Damage, is_module: bool, caplog: pytest.LogCaptureFixture) -> None:
-    """Whatever an index says, the update succeeds: by one ordinary download, with one line in the log."""
+    """Whatever an index contains, the update succeeds, by one ordinary download and with one line in the log."""
     stage.add(NEW, lie(INDEXED))
     world = world_with(stage, seed(OLD_IMAGE), modules=ModuleOptions() if is_module else None)
     world.live()

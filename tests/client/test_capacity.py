@@ -1,4 +1,4 @@
-"""Artifacts that this device can't hold: the deployment fails at once, and the client goes on."""
+"""Artifacts that are too large for this device: the deployment fails immediately, and the client continues."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_a_window_for_which_there_is_no_memory(
 
 
 def test_memory_that_runs_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """It is a fault of the deployment, told to the server at once, not of the client."""
+    """If the memory is insufficient for an Artifact, the deployment fails immediately, and the client continues."""
 
     def no_memory(manifest: bytes, signature: bytes) -> None:
         raise MemoryError

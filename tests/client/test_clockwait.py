@@ -1,4 +1,4 @@
-"""A device whose clock is wrong: it waits for the clock, believes nobody meanwhile, and goes on at once."""
+"""A device whose clock is wrong: it waits for the clock, trusts no server meanwhile, and continues once it is set."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def steps(world: World, count: int) -> list[float]:
 
 @pytest.mark.parametrize("kind", ["clock", "certificate-early", "certificate-expired"])
 def test_looks_at_the_clock_and_goes_on(stage: Stage, caplog: pytest.LogCaptureFixture, kind: str) -> None:
-    """The clock is looked at ever more rarely, without a request; once it is set, the server is asked at once."""
+    """The clock is checked ever less often, without requests; once it is set, requests are sent immediately."""
     caplog.set_level("INFO")
     world = started(World(stage))
     doubting(world, kind)
@@ -57,7 +57,7 @@ def test_looks_at_the_clock_and_goes_on(stage: Stage, caplog: pytest.LogCaptureF
 
 
 def test_says_so_once(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
-    """However often the server is asked in vain, the wait for the clock is announced once."""
+    """However many requests fail, the wait for the clock is logged once."""
     world = started(World(stage))
     doubting(world, "clock")
     for _ in range(3):
@@ -67,7 +67,7 @@ def test_says_so_once(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_other_faults_leave_the_clock_alone(stage: Stage) -> None:
-    """A server that can't be reached is waited for as ever."""
+    """If the server can't be reached, the usual retry intervals apply."""
     world = started(World(stage))
     doubting(world, "refused")
     client_of(world).request_poll()

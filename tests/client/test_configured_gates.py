@@ -168,7 +168,7 @@ BROKEN = {
 
 @pytest.mark.parametrize("name", BROKEN)
 def test_broken(world: World, name: str, caplog: pytest.LogCaptureFixture) -> None:
-    """A broken gate holds the update, and says so once."""
+    """A broken gate holds the update, which is logged once."""
     text, fault = BROKEN[name]
     gates = world.gates(text)
     for _ in range(2):
@@ -188,7 +188,7 @@ def test_a_deadline_that_goes_on(world: World) -> None:
 
 
 def test_a_deadline_that_fails(world: World) -> None:
-    """Or the deployment fails, with what it has waited for."""
+    """After a deadline that says so, the deployment fails, and the reason names what it has waited for."""
     began = GateFacts("d-1", "release-2", closed_since=NOON - DAY)
     expected = Refused("it has waited since 2026-11-27 12:00 UTC: nobody has approved it yet")
     assert expected == world.verdict("ask", "after 1d fail", facts=began)
@@ -200,7 +200,7 @@ def test_a_deadline_before_the_window(world: World) -> None:
 
 
 def test_a_clock_that_was_put_back(world: World) -> None:
-    """A gate that was closed in the future is closed since now: a deadline is never further away than it says."""
+    """A gate whose stored time is in the future counts as closed since now: deadlines are never further away than set."""
     began = GateFacts("d-1", "release-2", closed_since=NOON + 1000 * DAY)
     assert Closed("nobody has approved it yet", needs_approval=True, since=NOON) == world.verdict(
         "ask", "after 1d go", facts=began
@@ -251,7 +251,7 @@ def test_a_clock_that_goes_wrong(world: World) -> None:
 
 
 def test_a_deadline_and_a_wrong_clock(world: World) -> None:
-    """While the clock is wrong no deadline passes, and none begins anew."""
+    """While the clock is wrong, no deadline passes, and none starts again."""
     world.problem = "it shows 2099"
     began = GateFacts("d-1", "release-2", closed_since=NOON)
     assert Closed("nobody has approved it yet", needs_approval=True, since=NOON) == world.verdict(
@@ -260,7 +260,7 @@ def test_a_deadline_and_a_wrong_clock(world: World) -> None:
 
 
 def test_a_fault_that_ends(world: World) -> None:
-    """A gate that is mended answers again."""
+    """A gate that has been repaired is evaluated again."""
     gates = world.gates("when /state = 1")
     assert isinstance(gates.verdict(GatePoint.INSTALL, FACTS, NOON), Closed)
     world.files["/state"] = "1"

@@ -77,7 +77,7 @@ def test_approval_of_what_waits_for_something_else(stage: Stage) -> None:
 
 
 def test_what_is_being_installed(stage: Stage) -> None:
-    """What is decided while an update is being installed says that this goes on."""
+    """The answer to a decision during an installation says that the installation continues."""
     world = with_deployment(World(stage, options(Flow.HANDOVER)))
     while (update := world.journal.load().update) is None or update.state is not State.INSTALLING:
         world.turn()
@@ -85,7 +85,7 @@ def test_what_is_being_installed(stage: Stage) -> None:
 
 
 def test_last_decision_counts(stage: Stage) -> None:
-    """An approval takes a refusal back, a pause takes the place of a postponement, and a refusal that of all."""
+    """An approval revokes a refusal, a pause replaces a postponement, and a refusal replaces all other decisions."""
     world = held(stage, Flow.HANDOVER, closed(GatePoint.INSTALL))
     to, later = decisions(world), world.clock.now() + timedelta(hours=1)
     to.refuse("anna")

@@ -1,4 +1,4 @@
-"""Fetching an Artifact from an object store that has bad days."""
+"""Downloading an Artifact from an unreliable object store."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def is_in_hands(world: World) -> bool:
 
 
 def test_in_one_piece(stage: Stage) -> None:
-    """On a good day the object is fetched once, in one request without a range."""
+    """Without faults, the object is downloaded in a single request without a range."""
     world = poll(with_deployment(World(stage)))
     assert ([""], size(world), True) == (world.transport.ranges, world.transport.fetched, is_in_hands(world))
 
@@ -64,7 +64,7 @@ def test_short_bodies(stage: Stage) -> None:
 
 
 def test_without_a_length(stage: Stage) -> None:
-    """An answer without a length ends where it ends; the Artifact's own proof says whether it is whole."""
+    """A response without a length may end anywhere; the Artifact's own digests show whether it is complete."""
     world = with_deployment(World(stage))
     data = world.stage.content(NEW)
     world.transport.rules.append(at("download", Answer(200, {}, data), 1))
@@ -122,7 +122,7 @@ def interrupted_after(world: World, kept: int) -> World:
 
 
 def test_across_a_restart(stage: Stage) -> None:
-    """Bytes of an earlier life are read again to verify them, and never fetched again."""
+    """Bytes that a previous process downloaded are read to verify them, and are not downloaded again."""
     world = interrupted_after(with_deployment(World(stage)), 2500)
     poll(world)
     assert ["", "bytes=2500-"] == world.transport.ranges
@@ -142,7 +142,7 @@ def test_everything_is_there(stage: Stage) -> None:
 
 @pytest.mark.parametrize("where", [10, 1200])
 def test_damaged_bytes_on_disk(stage: Stage, where: int) -> None:
-    """Bytes of an earlier life that were damaged, by a power cut say, are thrown away, and all is fetched anew."""
+    """If bytes of a previous process are corrupt, as after a power cut, the whole Artifact is downloaded again."""
     world = interrupted_after(with_deployment(World(stage)), 2500)
     inode = world.disk.inode(PARTIAL)
     assert inode is not None
@@ -238,7 +238,7 @@ def test_object_is_gone(stage: Stage, status: int) -> None:
 
 
 def test_link_that_may_not_be_followed(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
-    """A link that leads where none may fails the deployment after RetryDownloadCount tries, each with a fresh link."""
+    """A link to a forbidden address fails the deployment after RetryDownloadCount attempts, each with a fresh link."""
     world = with_deployment(World(stage))
 
     def refuse(kind: str, number: int) -> None:
@@ -413,7 +413,7 @@ def test_refused_after_the_header(
 
 
 def test_refused_after_a_restart(stage: Stage) -> None:
-    """An Artifact that is refused although it is put together from pieces is fetched anew once, then it is over."""
+    """An Artifact that is refused after a resumed download is downloaded again once; then the deployment fails."""
     world = interrupted_after(with_deployment(World(stage), "not-for-this-board"), 600)
     poll(world)
     assert ("failure", "") == (world.server.status, world.transport.ranges[-1])

@@ -104,7 +104,7 @@ def test_aborted_between_its_windows(stage: Stage, *, modules: bool) -> None:
 def test_a_stream_in_windows_that_are_too_short(
     stage: Stage, caplog: pytest.LogCaptureFixture, *, is_restarted: bool
 ) -> None:
-    """A stream that begins anew in each window says so, and is given up when it has come three times for nothing."""
+    """A stream that starts over in each window is logged, and abandoned after three times the size of the Artifact."""
     world = world_of(stage, modules=True, is_spooled=False)
     nights = 0
     while world.server.status not in ("success", "failure"):
@@ -119,7 +119,7 @@ def test_a_stream_in_windows_that_are_too_short(
 
 
 def test_a_stream_begins_anew(stage: Stage) -> None:
-    """What is streamed into an update module begins anew in each window; one that is long enough ends it."""
+    """A stream into an update module starts over in each window, and completes in one that is long enough."""
     world = world_of(stage, modules=True, is_spooled=False)
     until(world, 1, 12, 0)
     first = world.transport.fetched

@@ -179,7 +179,7 @@ def test_reboot_is_what_it_waits_for(stage: Stage) -> None:
 
 
 def test_commit_after_reboot_without_trial(stage: Stage) -> None:
-    """An update without a reboot of its own waits on before its commit, also over a reboot."""
+    """An update that needs no reboot keeps waiting before its commit, even across a reboot."""
     gates = closed(GatePoint.COMMIT)
     world = held(stage, Flow.MODULES, gates, reboot="No")
     world.boot_up()
@@ -384,7 +384,7 @@ class Patience(SetGates):
 
 @pytest.mark.parametrize("flow", Flow, ids=lambda one: one.value)
 def test_deadline_that_was_over(stage: Stage, flow: Flow) -> None:
-    """A client that is restarted in a download doesn't wait once more for a deadline that was over."""
+    """A client that is restarted during a download doesn't wait again for a deadline that has passed."""
     world = held(stage, flow, Patience())
     world.power.always["download"] = Blow(Kind.KILL)
     while not world.power.fallen:

@@ -1,4 +1,4 @@
-"""Nobody becomes another device to the server without being told, by the daemon or by a command."""
+"""The device doesn't change its identity on the server without a warning, from the daemon or from a command."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Memory:
 
 
 def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """What was said loudly."""
+    """The warnings and errors in the log."""
     return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
 
 
@@ -68,7 +68,7 @@ def world(stage: Stage) -> World:
 
 
 def test_acceptance_is_remembered(world: World) -> None:
-    """With the first token the journal knows as what the device was accepted; neither key nor identity is in it."""
+    """With the first token, the state file records the accepted identity, but neither key nor identity themselves."""
     accepted = world.journal.load().accepted
     assert accepted is not None
     assert (64, 64, "/data/mender-agent.pem") == (len(accepted.identity), len(accepted.key), accepted.key_location)

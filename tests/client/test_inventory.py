@@ -1,4 +1,4 @@
-"""When and what the client tells about the device."""
+"""When the client sends the inventory, and what it contains."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_changed_is_sent(stage: Stage) -> None:
 
 
 def test_forced(stage: Stage) -> None:
-    """Who asks for it gets an inventory sent, changed or not, once."""
+    """A requested inventory is sent once, even if it has not changed."""
     world = started(World(stage))
     before = len(world.transport.requests)
     client_of(world).request_inventory()
@@ -72,7 +72,7 @@ def test_forced_and_failed(stage: Stage) -> None:
 
 @pytest.mark.parametrize("is_noticed", [True, False])
 def test_decommissioned_and_accepted_again(stage: Stage, is_noticed: bool) -> None:
-    """A device that was forgotten and accepted anew sends its inventory afresh, soon."""
+    """A device that was removed and accepted again soon sends its inventory again."""
     world = started(World(stage))
     world.server.state.devices.auto_accept = not is_noticed
     world.server.state.decommission(world.server.device.id)
@@ -199,7 +199,7 @@ def test_refused_by_a_gateway(stage: Stage, caplog: pytest.LogCaptureFixture) ->
 
 @pytest.mark.parametrize("refusals", range(1, 12))
 def test_refused_by_a_gateway_for_a_moment(stage: Stage, caplog: pytest.LogCaptureFixture, refusals: int) -> None:
-    """A gateway that refuses the first requests only makes nobody guilty."""
+    """If a gateway refuses only the first requests, no attribute is considered the cause."""
     caplog.set_level(logging.WARNING, "mender_client")
     world = World(stage)
     world.device.attributes = [(f"key{number}", "x") for number in range(97)]
@@ -222,7 +222,7 @@ def test_search_that_breaks_off(stage: Stage) -> None:
 
 
 def test_no_device_type(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
-    """Without a device type nothing is said that could end deployments; the log says what is missing."""
+    """Without a device type, nothing that could end deployments is sent; the log names what is missing."""
     caplog.set_level(logging.WARNING, "mender_client")
     world = World(stage)
     world.device.provides_error = StorageError("cannot find the device type in /x; write one")

@@ -37,7 +37,7 @@ def test_request(stage: Stage, caplog: pytest.LogCaptureFixture, kind: str) -> N
 
 
 def test_for_good(stage: Stage) -> None:
-    """A poll that never has the memory is tried as rarely as one that nobody answers."""
+    """A poll that always runs out of memory is retried as rarely as one without a reply."""
     world = started(World(stage))
     short_of_memory(world, "next v2", times=1_000_000)
     before = world.transport.counts["next v2"]

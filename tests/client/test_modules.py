@@ -148,7 +148,7 @@ def test_space(stage: Stage, copies: float, is_stored: bool) -> None:
 
 
 def test_artifact_that_rots(stage: Stage) -> None:
-    """A stored Artifact that reads otherwise than it was verified is downloaded again, in the same state."""
+    """A stored Artifact that has changed since its verification is downloaded again, in the same state."""
     world = begin(stage, _scenario(ModuleOptions(), is_spooled=True), {})
     is_rotten = False
 
@@ -168,7 +168,7 @@ def test_artifact_that_rots(stage: Stage) -> None:
 
 
 def test_artifact_that_always_rots(stage: Stage) -> None:
-    """If it is rotten again, the storage is broken, and the deployment fails."""
+    """If the Artifact that was downloaded again is corrupt too, the storage is faulty, and the deployment fails."""
     world = begin(stage, _scenario(ModuleOptions(), is_spooled=True), {})
 
     def rot(effect: str) -> bool:

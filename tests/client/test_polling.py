@@ -29,7 +29,7 @@ def test_first_step(stage: Stage) -> None:
 
 
 def test_forms_are_tried_and_remembered(stage: Stage) -> None:
-    """The newest form is asked first, then v1 POST, then v1 GET, and what the server answered is remembered."""
+    """The newest form of the request is tried first, then v1 POST, then v1 GET; the one that works is remembered."""
     world = World(stage)
     world.transport.rules.append(lambda kind, number: Answer(405) if kind == "next" and number == 1 else None)
     started(world)
@@ -120,7 +120,7 @@ def authorised_by(world: World) -> list[str]:
 
 
 def test_server_in_trouble(stage: Stage) -> None:
-    """A server that gives tokens but answers 5xx is asked last; a token that has run out begins with the first."""
+    """A server that issues tokens but replies with 5xx is tried last; after an expired token, the first one is first."""
     world = World(stage, Options(server_urls=("https://first.invalid", URL)))
     world.transport.rules.append(at("next v2", Answer(503), 1))
     started(world)
@@ -133,7 +133,7 @@ def test_server_in_trouble(stage: Stage) -> None:
 
 
 def test_one_server_in_trouble(stage: Stage) -> None:
-    """The token of the only server outlives its troubles."""
+    """The token of the only server is kept while the server has problems."""
     world = World(stage)
     world.transport.rules.append(at("next v2", Answer(503), 1))
     started(world)
@@ -229,7 +229,7 @@ def test_failures_are_told_once(stage: Stage, caplog: pytest.LogCaptureFixture) 
 
 
 def test_poll_on_request(stage: Stage) -> None:
-    """Who asks for a poll gets one in the next step, and no inventory with it."""
+    """A requested poll is sent in the next step, without an inventory."""
     world = started(World(stage))
     world.clock.seconds -= 1000
     before = len(world.transport.requests)

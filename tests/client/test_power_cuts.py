@@ -44,13 +44,13 @@ def test_every_blow(stage: Stage, road: Scenario, is_nightly: bool) -> None:
 
 
 def is_enough(blow: Blow) -> bool:
-    """What ends a client after an effect nearly ends it before the next one; the thorough roads try both."""
+    """A blow after an effect is nearly the same as one before the next effect; thorough scenarios try both."""
     return blow.after == (blow.kind is Kind.FAULT)
 
 
 @pytest.mark.parametrize("road", [road for road in SCENARIOS if not (road.only_client or road.is_plain)], ids=str)
 def test_more_blows_during_the_recovery(stage: Stage, road: Scenario, is_nightly: bool) -> None:
-    """A second and a third blow, often in the recovery from the first, change nothing about it."""
+    """A second and a third blow, often during the recovery from the first, do not change the result."""
     length = len(effects(stage, road))
     failures = []
     for seed in range(_PAIRS if is_nightly else 1):

@@ -1,4 +1,4 @@
-"""A restarted client: it goes on with what is stored, whoever stored it."""
+"""A restarted client continues from the stored state, whichever process stored it."""
 
 from __future__ import annotations
 
@@ -170,7 +170,7 @@ def test_start_that_cannot_be_stored(stage: Stage) -> None:
 
 
 def test_first_report_is_final(stage: Stage) -> None:
-    """Whoever reports second changes nothing, and gets the outcome that stands."""
+    """A second report changes nothing, and is answered with the stored outcome."""
     world = started(World(stage))
     world.journal.update(lambda record: record.concluded("d-1", Event.SUCCESS, now=""))
     outcome = world.new_outcomes().report("d-1", is_success=False, reporter="the sub-updater")
