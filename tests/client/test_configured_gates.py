@@ -200,7 +200,7 @@ def test_a_deadline_before_the_window(world: World) -> None:
 
 
 def test_a_clock_that_was_put_back(world: World) -> None:
-    """A gate whose stored time is in the future counts as closed since now: deadlines are never further away than set."""
+    """A gate whose stored time is in the future counts as closed since now: deadlines never move away."""
     began = GateFacts("d-1", "release-2", closed_since=NOON + 1000 * DAY)
     assert Closed("nobody has approved it yet", needs_approval=True, since=NOON) == world.verdict(
         "ask", "after 1d go", facts=began

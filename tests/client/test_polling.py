@@ -120,7 +120,7 @@ def authorised_by(world: World) -> list[str]:
 
 
 def test_server_in_trouble(stage: Stage) -> None:
-    """A server that issues tokens but replies with 5xx is tried last; after an expired token, the first one is first."""
+    """A server that issues tokens but replies with 5xx is tried last; after an expired token, the first is first."""
     world = World(stage, Options(server_urls=("https://first.invalid", URL)))
     world.transport.rules.append(at("next v2", Answer(503), 1))
     started(world)
