@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import subprocess
 from collections.abc import Iterator
@@ -21,6 +20,7 @@ from mender_client.app.history import show_history
 from mender_client.app.loading import command_of
 from mender_client.app.paths import Paths
 from mender_client.app.status import as_document, follow_status, look, render
+from mender_client.commandline import Options
 from mender_client.core.client_status import (
     STOPPED,
     WAITING,
@@ -428,7 +428,7 @@ def test_postponed_for_a_time_that_is_over(paths: Paths) -> None:
 def test_command_for_this_device(paths: Paths) -> None:
     """The command is printed as it has to be typed for this device."""
     waits(paths, ASKING)
-    named = argparse.Namespace(root="/a device", data=None, devices=None, device="pump")
+    named = Options(root="/a device", data=None, devices=None, device="pump")
     lines = render(look(paths), now=NOW, command=command_of(named))
     assert "continues      with 'mender-python-client --root '/a device' --device pump approve'" in lines
 

@@ -63,7 +63,7 @@ PURE = {
 
 PRINTERS = (
     "mender_client.app.",
-    "mender_client.commandline",
+    "mender_client.commandline.parser",
     "mender_client.__main__",
     "mender_devserver.cli",
     "mender_fleet.cli",
@@ -311,17 +311,16 @@ def keeps_state(statement: ast.stmt) -> bool:
 
 
 UNUSED_WHILE_IDLE = (
-    "bz2", "dataclasses", "inspect", "lzma", "queue", "shutil", "tempfile", "typing", "mender_client.client.download",
-    "mender_client.client.handover", "mender_client.core.artifact", "mender_client.connect", "mender_client.dbus",
-    "jeepney", "wsproto", "zoneinfo", "mender_client.core.ports", "mender_client.core.windows",
+    "argparse", "bz2", "dataclasses", "inspect", "lzma", "queue", "shutil", "tempfile", "typing",
+    "mender_client.client.download", "mender_client.client.handover", "mender_client.core.artifact",
+    "mender_client.connect", "mender_client.dbus", "jeepney", "wsproto", "zoneinfo", "mender_client.core.ports",
+    "mender_client.core.windows",
 )  # fmt: skip
 
 
 @pytest.mark.parametrize("module", UNUSED_WHILE_IDLE)
 def test_daemon_loads_little(module: str) -> None:
     """What the daemon has no use for until there is an update isn't loaded; some of it costs up to 0.9 MiB."""
-    if module in ("dataclasses", "inspect") and sys.version_info >= (3, 14):
-        pytest.skip("argparse itself uses dataclasses from Python 3.14 on")
     assert module not in _modules_of_the_daemon()
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 
 from mender_client import TYPE_CHECKING
+from mender_client.commandline import Options
 
 from .exitcodes import ExitCode
 from .loading import PROGRAM, command_of, load, passphrase, paths_of, start
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .paths import Paths
 
 
-def daemon(options: argparse.Namespace) -> ExitCode:
+def daemon(options: Options) -> ExitCode:
     import os
 
     for name in ("log_file", "metrics_file"):  # the daemon changes its working directory
@@ -41,21 +41,21 @@ def daemon(options: argparse.Namespace) -> ExitCode:
     end_process(code)
 
 
-def connect(options: argparse.Namespace) -> ExitCode:
+def connect(options: Options) -> ExitCode:
     config, paths = start(options)
     from .connect import run_connect
 
     return run_connect(config, paths, passphrase(options, paths), lambda: load(options, paths, is_server_needed=True))
 
 
-def dbus(options: argparse.Namespace) -> ExitCode:
+def dbus(options: Options) -> ExitCode:
     config, paths = start(options)
     from .dbus import run_dbus
 
     return run_dbus(config, paths, passphrase(options, paths), lambda: load(options, paths, is_server_needed=True))
 
 
-def gateway(options: argparse.Namespace) -> ExitCode:
+def gateway(options: Options) -> ExitCode:
     import os
 
     for name in ("log_file", "metrics_file"):  # the gateway changes its working directory
@@ -80,7 +80,7 @@ def gateway(options: argparse.Namespace) -> ExitCode:
     )
 
 
-def bootstrap(options: argparse.Namespace) -> ExitCode:
+def bootstrap(options: Options) -> ExitCode:
     config, paths = start(options, is_server_needed=False)
     from mender_client.core.devicekey import KeyType, fingerprint, key_type
     from mender_client.system.files import DaemonLock, make_directory
@@ -104,7 +104,7 @@ def bootstrap(options: argparse.Namespace) -> ExitCode:
     return ExitCode.DONE
 
 
-def setup(options: argparse.Namespace) -> ExitCode:
+def setup(options: Options) -> ExitCode:
     from .doctor import print_summary
     from .logs import set_up_logging
     from .setup.options import setup_options_of
@@ -119,55 +119,55 @@ def setup(options: argparse.Namespace) -> ExitCode:
     return code
 
 
-def show_artifact(options: argparse.Namespace) -> ExitCode:
+def show_artifact(options: Options) -> ExitCode:
     from .standalone.installed import show_artifact
 
     return show_artifact(paths_of(options))
 
 
-def show_provides(options: argparse.Namespace) -> ExitCode:
+def show_provides(options: Options) -> ExitCode:
     from .standalone.installed import show_provides
 
     return show_provides(paths_of(options), is_json=options.json)
 
 
-def install(options: argparse.Namespace) -> ExitCode:
+def install(options: Options) -> ExitCode:
     from .standalone.commands import install
 
     return install(options)
 
 
-def commit(options: argparse.Namespace) -> ExitCode:
+def commit(options: Options) -> ExitCode:
     from .standalone.commands import commit
 
     return commit(options)
 
 
-def rollback(options: argparse.Namespace) -> ExitCode:
+def rollback(options: Options) -> ExitCode:
     from .standalone.commands import roll_back
 
     return roll_back(options)
 
 
-def resume(options: argparse.Namespace) -> ExitCode:
+def resume(options: Options) -> ExitCode:
     from .standalone.commands import resume
 
     return resume(options)
 
 
-def show_inventory(options: argparse.Namespace) -> ExitCode:
+def show_inventory(options: Options) -> ExitCode:
     from .show import show_inventory
 
     return show_inventory(*_device(options), is_json=options.json)
 
 
-def show_identity(options: argparse.Namespace) -> ExitCode:
+def show_identity(options: Options) -> ExitCode:
     from .show import show_identity
 
     return show_identity(_device(options)[0], is_json=options.json)
 
 
-def _device(options: argparse.Namespace) -> tuple[DeviceData, Record]:
+def _device(options: Options) -> tuple[DeviceData, Record]:
     """The device as its scripts and files describe it, and the content of the state file."""
     config, paths = start(options, is_server_needed=False)
     from mender_client.system.clock import SystemClock
@@ -179,7 +179,7 @@ def _device(options: argparse.Namespace) -> tuple[DeviceData, Record]:
     return scripted_device(config, paths, SystemClock(), Observers()), peek_record(paths.journal)[0]
 
 
-def log(options: argparse.Namespace) -> ExitCode:
+def log(options: Options) -> ExitCode:
     config, paths = start(options, is_server_needed=False)
     from .parts import deployment_log
     from .show import show_log
@@ -187,7 +187,7 @@ def log(options: argparse.Namespace) -> ExitCode:
     return show_log(deployment_log(config, paths), options.deployment)
 
 
-def report(options: argparse.Namespace) -> ExitCode:
+def report(options: Options) -> ExitCode:
     import os
 
     from mender_client.core.model import Status
@@ -210,7 +210,7 @@ def report(options: argparse.Namespace) -> ExitCode:
     )
 
 
-def status(options: argparse.Namespace) -> ExitCode:
+def status(options: Options) -> ExitCode:
     if options.devices is not None and options.device is None:
         from .gateway.show import show_statuses
 
@@ -221,7 +221,7 @@ def status(options: argparse.Namespace) -> ExitCode:
     return show(paths_of(options), is_json=options.json, command=command_of(options))
 
 
-def history(options: argparse.Namespace) -> ExitCode:
+def history(options: Options) -> ExitCode:
     if options.devices is not None and options.device is None:
         from .gateway.show import show_histories
 
@@ -231,7 +231,7 @@ def history(options: argparse.Namespace) -> ExitCode:
     return show_history(paths_of(options), is_json=options.json)
 
 
-def doctor(options: argparse.Namespace) -> ExitCode:
+def doctor(options: Options) -> ExitCode:
     from .doctor import run_doctor
     from .logs import set_up_logging
 
@@ -244,7 +244,7 @@ def doctor(options: argparse.Namespace) -> ExitCode:
     return run_doctor(paths, passphrase=passphrase(options, paths), is_json=options.json)
 
 
-def _gateway_paths(options: argparse.Namespace) -> tuple[Paths, Path]:
+def _gateway_paths(options: Options) -> tuple[Paths, Path]:
     """The gateway's own paths, and the directory that contains the descriptions of its devices."""
     from .gateway.paths import devices_directory
 
@@ -252,14 +252,14 @@ def _gateway_paths(options: argparse.Namespace) -> tuple[Paths, Path]:
     return paths, devices_directory(options.devices, paths.root)
 
 
-def check_update(options: argparse.Namespace) -> ExitCode:
+def check_update(options: Options) -> ExitCode:
     config, paths = start(options)
     from .requests import check_update
 
     return check_update(config, paths, passphrase(options, paths), is_waiting=options.wait)
 
 
-def send_inventory(options: argparse.Namespace) -> ExitCode:
+def send_inventory(options: Options) -> ExitCode:
     config, paths = start(options)
     from .requests import send_inventory
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import argparse
 import io
 import sys
 from collections.abc import Sequence
 
-from mender_client import commandline
+from mender_client import TYPE_CHECKING, commandline
 from mender_client.commandline import Program
 from mender_client.errors import ConfigError, Diagnostic, Interrupted, MenderError
 
 from .commands import CLIENT
 from .exitcodes import ExitCode
+
+if TYPE_CHECKING:
+    import argparse
 
 
 def build_parser(words: Sequence[str] | None = None) -> argparse.ArgumentParser:
@@ -23,7 +25,7 @@ def build_parser(words: Sequence[str] | None = None) -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None, program: Program = CLIENT) -> int:
     """Run the program, or one that offers some of its commands under another name."""
     words = sys.argv[1:] if arguments is None else arguments
-    options = commandline.build_parser(program, words).parse_args(words)
+    options = commandline.parse(program, words)
     try:
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(errors="backslashreplace")  # a name that the terminal can't show is not an error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 
 from mender_client import __version__
@@ -55,13 +54,13 @@ def _seconds(text: str) -> float:
     except ValueError:
         seconds = -1.0
     if not 0 <= seconds <= 86400:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds from 0 to 86400")
+        raise ValueError(f"{text!r} is not a number of seconds from 0 to 86400")
     return seconds
 
 
 def _few(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= 32:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to 32")
+        raise ValueError(f"{text!r} is not a number from 1 to 32")
     return int(text)
 
 
@@ -212,7 +211,7 @@ def _log_level(text: str) -> str:
     from .logs import LEVELS
 
     if text.lower() not in LEVELS:
-        raise argparse.ArgumentTypeError(f"unknown log level {text!r} (debug, info, warning, error or critical)")
+        raise ValueError(f"unknown log level {text!r} (debug, info, warning, error or critical)")
     return text.lower()
 
 

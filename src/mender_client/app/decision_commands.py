@@ -6,13 +6,12 @@ import os
 from collections.abc import Callable
 
 from mender_client import TYPE_CHECKING
-from mender_client.commandline import Argument, Command
+from mender_client.commandline import Argument, Command, Options
 
 from .exitcodes import ExitCode
 from .loading import paths_of
 
 if TYPE_CHECKING:
-    import argparse
     from datetime import datetime
 
     from mender_client.client.decisions import UpdateDecisions
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 _POINTS = ("download", "install", "reboot", "commit")
 
 
-def _decide(options: argparse.Namespace, decision: Decision) -> ExitCode:
+def _decide(options: Options, decision: Decision) -> ExitCode:
     from .decide import decide, person
     from .startup import reset_inherited_state
 
@@ -30,42 +29,38 @@ def _decide(options: argparse.Namespace, decision: Decision) -> ExitCode:
     return decide(paths_of(options), lambda decisions: decision(decisions, person(os.environ)))
 
 
-def _pause(options: argparse.Namespace) -> ExitCode:
+def _pause(options: Options) -> ExitCode:
     return _decide(options, lambda to, by: to.pause(by, options.reason, is_all=options.all))
 
 
-def _continue(options: argparse.Namespace) -> ExitCode:
+def _continue(options: Options) -> ExitCode:
     return _decide(options, lambda to, by: to.resume(by, is_all=options.all))
 
 
-def _approve(options: argparse.Namespace) -> ExitCode:
+def _approve(options: Options) -> ExitCode:
     from mender_client.core.gates import GatePoint
 
     point = GatePoint(options.gate) if options.gate else None
     return _decide(options, lambda to, by: to.approve(by, options.reason, point=point, is_all=options.all))
 
 
-def _postpone(options: argparse.Namespace) -> ExitCode:
+def _postpone(options: Options) -> ExitCode:
     return _decide(options, lambda to, by: to.postpone(options.end, by, options.reason, is_all=options.all))
 
 
-def _refuse(options: argparse.Namespace) -> ExitCode:
+def _refuse(options: Options) -> ExitCode:
     return _decide(options, lambda to, by: to.refuse(by, options.reason, is_all=options.all))
 
 
 def _end(text: str) -> datetime:
-    import argparse
     from datetime import datetime
 
     from .decide import parse_end
 
-    try:
-        return parse_end(text, datetime.now().astimezone())
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
+    return parse_end(text, datetime.now().astimezone())
 
 
-def _gate(options: argparse.Namespace) -> ExitCode:
+def _gate(options: Options) -> ExitCode:
     from mender_client.core.gates import GatePoint
 
     from .gate import ask_gate

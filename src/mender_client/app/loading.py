@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from mender_client import TYPE_CHECKING
+from mender_client.commandline import Options
 from mender_client.dataclass import replace
 
 from .paths import Paths
 
 if TYPE_CHECKING:
-    import argparse
-
     from mender_client.system.keys import Passphrase
 
     from .config import Config
 
 
-def paths_of(options: argparse.Namespace) -> Paths:
+def paths_of(options: Options) -> Paths:
     """The paths for the common options of the command line."""
     paths = Paths.locate(
         root=options.root, config=options.config, fallback_config=options.fallback_config, data=options.data
@@ -33,7 +32,7 @@ PROGRAM = "mender-python-client"
 _PLACES = ("root", "data", "devices", "device")
 
 
-def command_of(options: argparse.Namespace) -> str:
+def command_of(options: Options) -> str:
     """The shell command that calls the program for the device that the common options select."""
     import shlex  # imported only where a command is shown
 
@@ -41,15 +40,13 @@ def command_of(options: argparse.Namespace) -> str:
     return shlex.join([PROGRAM, *(word for pair in given for word in pair)])
 
 
-def start(
-    options: argparse.Namespace, *, is_server_needed: bool = True, is_daemon: bool = False
-) -> tuple[Config, Paths]:
+def start(options: Options, *, is_server_needed: bool = True, is_daemon: bool = False) -> tuple[Config, Paths]:
     """Load the configuration and set up logging, for the paths that the options select."""
     paths = paths_of(options)
     return load(options, paths, is_server_needed=is_server_needed, is_daemon=is_daemon), paths
 
 
-def load(options: argparse.Namespace, paths: Paths, *, is_server_needed: bool, is_daemon: bool = False) -> Config:
+def load(options: Options, paths: Paths, *, is_server_needed: bool, is_daemon: bool = False) -> Config:
     """Load the configuration and set up logging.
 
     Args:
@@ -87,7 +84,7 @@ def load(options: argparse.Namespace, paths: Paths, *, is_server_needed: bool, i
     return replace(config, skip_verify=True) if options.skipverify else config
 
 
-def passphrase(options: argparse.Namespace, paths: Paths) -> Passphrase:
+def passphrase(options: Options, paths: Paths) -> Passphrase:
     """The passphrase in the file that the options name; not read yet."""
     from .passphrase import passphrase_of
 

@@ -6,7 +6,6 @@ levels and exit code for wrong usage of the C++ client.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterator, Mapping
 
 from mender_client.commandline import Argument, Program
@@ -32,7 +31,7 @@ _LEVELS: Mapping[str, str] = {
 def _log_level(text: str) -> str:
     level = _LEVELS.get(text.lower())
     if level is None:
-        raise argparse.ArgumentTypeError(f"unknown log level {text!r} ({', '.join(_LEVELS)})")
+        raise ValueError(f"unknown log level {text!r} ({', '.join(_LEVELS)})")
     return level
 
 

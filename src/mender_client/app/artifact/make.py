@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
@@ -17,6 +16,7 @@ from typing import Any
 
 from mender_client.app.exitcodes import ExitCode
 from mender_client.app.passphrase import passphrase_of
+from mender_client.commandline import Options
 from mender_client.core.artifact import (
     ArtifactReader,
     ArtifactSpec,
@@ -49,7 +49,7 @@ _REFERENCE_NAMES = {"lzma": "xz"}
 """The compressions that have another name in mender-artifact."""
 
 
-def write_rootfs(options: Namespace) -> ExitCode:
+def write_rootfs(options: Options) -> ExitCode:
     """Write an Artifact of one root file system image; arguments and errors as for ``write_module``."""
     clears = _default_clears(options)
     if clears == (f"{_ROOTFS}.*",):
@@ -59,7 +59,7 @@ def write_rootfs(options: Namespace) -> ExitCode:
     return _write(options, _ROOTFS, provides, clears, checksum_key, is_index_wanted=not options.no_index)
 
 
-def write_module(options: Namespace) -> ExitCode:
+def write_module(options: Options) -> ExitCode:
     """Write an Artifact for an update module.
 
     Args:
@@ -74,23 +74,23 @@ def write_module(options: Namespace) -> ExitCode:
     return _write(options, options.payload_type, _default_provides(options, name), _default_clears(options, name), None)
 
 
-def write_bootstrap(options: Namespace) -> ExitCode:
+def write_bootstrap(options: Options) -> ExitCode:
     """Write an Artifact without payload, which only states what a device provides; as ``write_module``."""
     return _write(options, None, {}, (), None)
 
 
-def _default_provides(options: Namespace, name: str | None = None) -> dict[str, str]:
+def _default_provides(options: Options, name: str | None = None) -> dict[str, str]:
     if options.software_version is None and options.no_default_software_version:
         return {}
     return {f"{_software(options, name)}.version": options.software_version or options.artifact_name}
 
 
-def _default_clears(options: Namespace, name: str | None = None) -> tuple[str, ...]:
+def _default_clears(options: Options, name: str | None = None) -> tuple[str, ...]:
     is_left_out = options.no_default_clears_provides or options.no_default_software_version
     return () if is_left_out else (f"{_software(options, name)}.*",)
 
 
-def _software(options: Namespace, name: str | None) -> str:
+def _software(options: Options, name: str | None) -> str:
     """The key for the version of the software: the file system that contains it, then its name."""
     base = options.software_filesystem or _ROOTFS
     name = name or options.software_name
@@ -98,7 +98,7 @@ def _software(options: Namespace, name: str | None) -> str:
 
 
 def _write(
-    options: Namespace,
+    options: Options,
     payload_type: str | None,
     provides: Mapping[str, str],
     clears: Sequence[str],
@@ -184,7 +184,7 @@ def _refuse_overwriting(output: Path, inputs: Sequence[str | None]) -> None:
         raise StorageError("ART52", text, remedy="name another path")
 
 
-def index(options: Namespace) -> ExitCode:
+def index(options: Options) -> ExitCode:
     """Copy an Artifact and add an index to its payload; its signature stays valid.
 
     Raises:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 
 from mender_client.app.exitcodes import ExitCode
-from mender_client.commandline import Argument, Command
+from mender_client.commandline import Argument, Command, Options
 
 _FILE = "the Artifact file; - reads standard input"
 _COMPRESSIONS = ("none", "gzip", "xz", "lzma", "zstd")
@@ -29,14 +29,14 @@ class _Once(argparse.Action):
 
 def _path(text: str) -> str:
     if text in ("", "-"):
-        raise argparse.ArgumentTypeError("must be the path of a file")
+        raise ValueError("must be the path of a file")
     return text
 
 
 def _script(text: str) -> str:
     name = text.rpartition("/")[2]
     if _SCRIPT.fullmatch(name) is None:
-        raise argparse.ArgumentTypeError(
+        raise ValueError(
             f"{name!r} would never run; a state script is named like ArtifactInstall_Enter_10_what-it-does"
         )
     return text
@@ -44,90 +44,90 @@ def _script(text: str) -> str:
 
 def _line(text: str) -> str:
     if not text.strip() or not text.isprintable():
-        raise argparse.ArgumentTypeError("must be one line of text")
+        raise ValueError("must be one line of text")
     return text
 
 
 def _pair(text: str) -> tuple[str, str]:
     key, colon, value = _line(text).partition(":")
     if not colon or not key.strip() or "=" in key or key.strip() != key:
-        raise argparse.ArgumentTypeError(f"{text!r} isn't of the form key:value")
+        raise ValueError(f"{text!r} isn't of the form key:value")
     return key, value
 
 
-def _show(options: argparse.Namespace) -> ExitCode:
+def _show(options: Options) -> ExitCode:
     from .look import show
 
     return show(options.artifact, is_json_wanted=options.json)
 
 
-def _verify(options: argparse.Namespace) -> ExitCode:
+def _verify(options: Options) -> ExitCode:
     from .look import verify
 
     return verify(options.artifact, keys=options.key, device_type=options.device_type)
 
 
-def _cat(options: argparse.Namespace) -> ExitCode:
+def _cat(options: Options) -> ExitCode:
     from .look import cat
 
     return cat(options.artifact, options.file)
 
 
-def _extract(options: argparse.Namespace) -> ExitCode:
+def _extract(options: Options) -> ExitCode:
     from .look import extract
 
     return extract(options.artifact, options.directory)
 
 
-def _write_rootfs(options: argparse.Namespace) -> ExitCode:
+def _write_rootfs(options: Options) -> ExitCode:
     from .make import write_rootfs
 
     return write_rootfs(options)
 
 
-def _write_module(options: argparse.Namespace) -> ExitCode:
+def _write_module(options: Options) -> ExitCode:
     from .make import write_module
 
     return write_module(options)
 
 
-def _write_single_file(options: argparse.Namespace) -> ExitCode:
+def _write_single_file(options: Options) -> ExitCode:
     from .shipped import write_single_file
 
     return write_single_file(options)
 
 
-def _write_directory(options: argparse.Namespace) -> ExitCode:
+def _write_directory(options: Options) -> ExitCode:
     from .shipped import write_directory
 
     return write_directory(options)
 
 
-def _write_script(options: argparse.Namespace) -> ExitCode:
+def _write_script(options: Options) -> ExitCode:
     from .shipped import write_script
 
     return write_script(options)
 
 
-def _write_deb(options: argparse.Namespace) -> ExitCode:
+def _write_deb(options: Options) -> ExitCode:
     from .shipped import write_deb
 
     return write_deb(options)
 
 
-def _write_docker_compose(options: argparse.Namespace) -> ExitCode:
+def _write_docker_compose(options: Options) -> ExitCode:
     from .shipped import write_docker_compose
 
     return write_docker_compose(options)
 
 
-def _write_bootstrap(options: argparse.Namespace) -> ExitCode:
+def _write_bootstrap(options: Options) -> ExitCode:
     from .make import write_bootstrap
 
     return write_bootstrap(options)
 
 
-def _sign(options: argparse.Namespace) -> ExitCode:
+def _sign(options: Options) -> ExitCode:
     from mender_client.app.passphrase import passphrase_of
 
     from .make import sign
@@ -136,13 +136,13 @@ def _sign(options: argparse.Namespace) -> ExitCode:
     return sign(options.artifact, key=options.key, output=options.output_path, passphrase=passphrase)
 
 
-def _index(options: argparse.Namespace) -> ExitCode:
+def _index(options: Options) -> ExitCode:
     from .make import index
 
     return index(options)
 
 
-def _diff(options: argparse.Namespace) -> ExitCode:
+def _diff(options: Options) -> ExitCode:
     from .diff import diff
 
     return diff(options.old, options.new, is_json_wanted=options.json)

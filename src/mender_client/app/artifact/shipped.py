@@ -10,12 +10,12 @@ import os
 import re
 import stat
 import tarfile
-from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from mender_client.app.exitcodes import ExitCode
+from mender_client.commandline import Options
 from mender_client.errors import ArtifactError
 from mender_client.system.files import storage_errors
 
@@ -26,7 +26,7 @@ _PROJECT = re.compile(r"[a-z0-9][a-z0-9_-]*")
 _MANIFESTS = ("compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml")
 
 
-def write_single_file(options: Namespace) -> ExitCode:
+def write_single_file(options: Options) -> ExitCode:
     """Write an Artifact that replaces one file, with the mode of the local file. Raises as ``write_module``."""
     (file,) = options.file
     regular_size(file)
@@ -38,18 +38,18 @@ def write_single_file(options: Namespace) -> ExitCode:
     return _write(options, "single-file", words, [file])
 
 
-def write_directory(options: Namespace) -> ExitCode:
+def write_directory(options: Options) -> ExitCode:
     """Write an Artifact that replaces a directory. Raises as ``write_module``."""
     words = {"dest_dir": _absolute(options.dest_dir)}
     return _write(options, "directory", words, (), tree=("update.tar", options.directory))
 
 
-def write_script(options: Namespace) -> ExitCode:
+def write_script(options: Options) -> ExitCode:
     """Write an Artifact whose files are run. Raises as ``write_module``."""
     return _write(options, "script", {}, options.file)
 
 
-def write_deb(options: Namespace) -> ExitCode:
+def write_deb(options: Options) -> ExitCode:
     """Write an Artifact of Debian packages. Raises as ``write_module``."""
     for file in options.file:
         if not file.endswith(".deb"):
@@ -58,7 +58,7 @@ def write_deb(options: Namespace) -> ExitCode:
     return _write(options, "deb", {}, options.file)
 
 
-def write_docker_compose(options: Namespace) -> ExitCode:
+def write_docker_compose(options: Options) -> ExitCode:
     """Write an Artifact of a Docker Compose project. Raises as ``write_module``."""
     project = options.project_name
     if _PROJECT.fullmatch(project) is None:
@@ -80,7 +80,7 @@ def _absolute(directory: str) -> str:
 
 
 def _write(
-    options: Namespace,
+    options: Options,
     payload_type: str,
     words: dict[str, str],
     files: Sequence[str],
@@ -109,7 +109,7 @@ def _write(
             made[-1].symlink_to(os.path.abspath(path))
         payload = [*map(str, made), *files]
         return write_module(
-            Namespace(**{**vars(options), "payload_type": payload_type, "meta_data": None, "file": payload})
+            Options(**{**vars(options), "payload_type": payload_type, "meta_data": None, "file": payload})
         )
 
 

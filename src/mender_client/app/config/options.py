@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -10,7 +9,7 @@ from mender_client import TYPE_CHECKING
 from mender_client.app.exitcodes import ExitCode
 from mender_client.app.loading import paths_of
 from mender_client.app.paths import Paths
-from mender_client.commandline import Argument, Command
+from mender_client.commandline import Argument, Command, Options
 from mender_client.errors import Diagnostic
 
 if TYPE_CHECKING:
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     from .settings import Config
 
 
-def _check(options: argparse.Namespace) -> ExitCode:
+def _check(options: Options) -> ExitCode:
     from .commands import check, check_connect
 
     if options.file is not None:
@@ -58,13 +57,13 @@ def _connect_faults(config: ConnectConfig) -> tuple[Iterable[Diagnostic], Iterab
     return shell_problems(config), setting_warnings(config)
 
 
-def _show(options: argparse.Namespace) -> ExitCode:
+def _show(options: Options) -> ExitCode:
     from .commands import show
 
     return show(paths_of(options), overrides=_overrides(options), is_json=options.json, is_changed_only=options.changed)
 
 
-def _overrides(options: argparse.Namespace) -> dict[str, tuple[str, Any]]:
+def _overrides(options: Options) -> dict[str, tuple[str, Any]]:
     """The settings that the command line overrides: option and value, by key."""
     overrides: dict[str, tuple[str, Any]] = {}
     if options.log_level:
@@ -74,13 +73,13 @@ def _overrides(options: argparse.Namespace) -> dict[str, tuple[str, Any]]:
     return overrides
 
 
-def _set(options: argparse.Namespace) -> ExitCode:
+def _set(options: Options) -> ExitCode:
     from .set_value import set_value
 
     return set_value(paths_of(options), options.key, options.value)
 
 
-def _explain(options: argparse.Namespace) -> ExitCode:
+def _explain(options: Options) -> ExitCode:
     from .commands import explain
 
     return explain(options.keys)

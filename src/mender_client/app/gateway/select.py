@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Mapping
 from pathlib import Path
 
 from mender_client.app.paths import Paths
+from mender_client.commandline import Options
 from mender_client.core.text import printable
 from mender_client.errors import ConfigError, Diagnostic
 
@@ -36,7 +36,7 @@ def paths_of_device(name: str, gateway: Paths, devices: Path) -> DevicePaths:
     raise ConfigError([fault])
 
 
-def take_reporter(options: argparse.Namespace, environment: Mapping[str, str]) -> None:
+def take_reporter(options: Options, environment: Mapping[str, str]) -> None:
     """Set the options for the device whose sub-updater reports, from its environment.
 
     This allows a sub-updater to call ``report`` in the same way on a device and on a gateway.

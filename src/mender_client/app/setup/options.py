@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from mender_client.commandline import Argument, OneOf
+from mender_client.commandline import Argument, OneOf, Options
 from mender_client.errors import MenderError
 
 from .setup_options import SetupOptions
@@ -25,14 +24,14 @@ _MOST_TOKEN_BYTES = 65536
 
 def _line(text: str) -> str:
     if not text.strip() or not text.isprintable():
-        raise argparse.ArgumentTypeError("must be one line of text")
+        raise ValueError("must be one line of text")
     return text.strip()
 
 
 def _pair(text: str) -> str:
     key, separator, _ = text.partition("=")
     if not key.strip() or not separator or not text.isprintable():
-        raise argparse.ArgumentTypeError(f"{text!r} is not KEY=VALUE")
+        raise ValueError(f"{text!r} is not KEY=VALUE")
     return text
 
 
@@ -104,7 +103,7 @@ ARGUMENTS = (
 )
 
 
-def setup_options_of(options: argparse.Namespace) -> SetupOptions:
+def setup_options_of(options: Options) -> SetupOptions:
     """Convert the options of the command line.
 
     Raises:

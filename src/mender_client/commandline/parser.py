@@ -1,101 +1,22 @@
-"""Declares the commands of the programs as data, from which parsers, manual pages and completions are generated.
-
-A program is a tree of ``Command`` values. Each names its arguments and the function that runs it; that function
-imports the implementation, so that a command loads only what it needs.
-"""
+"""Makes a program's argparse parser from the declarations of its commands."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from itertools import takewhile
 
 from mender_client import TYPE_CHECKING
-from mender_client.dataclass import dataclass, field
 from mender_client.errors import Diagnostic
+
+from .declaration import USAGE_EXIT_CODE, Argument, Command, OneOf, Part, Program
 
 if TYPE_CHECKING:
     from typing import Any, NoReturn
 
-USAGE_EXIT_CODE = 64
 COMMON = "common options"
 _USAGE_COLUMNS = 80
-
-
-class Argument:
-    """An option, or a positional argument.
-
-    Args:
-        names: the option's names, or the one name of a positional argument.
-        settings: as for ``argparse.ArgumentParser.add_argument``.
-    """
-
-    def __init__(self, *names: str, **settings: Any) -> None:
-        self.names = names
-        self.settings = settings
-
-
-class OneOf:
-    """Mutually exclusive options.
-
-    Args:
-        arguments: the options.
-        is_required: whether one of them must be given.
-    """
-
-    def __init__(self, *arguments: Argument, is_required: bool = False) -> None:
-        self.arguments = arguments
-        self.is_required = is_required
-
-
-@dataclass(frozen=True)
-class Command:
-    """A command.
-
-    Attributes:
-        name: as it is typed.
-        help: a short description, lower-case and without a full stop, which lists of commands show.
-        run: runs it; None for a command that only has subcommands.
-        parts: its arguments and subcommands, or a function that imports them.
-        defaults: values of arguments that it does not have but its implementation reads.
-        more: further text for its manual, in complete sentences.
-    """
-
-    name: str
-    help: str
-    run: Callable[..., Any] | None = None
-    parts: Sequence[Part] | Callable[[], Sequence[Part]] = ()
-    defaults: Mapping[str, Any] = field(default_factory=dict)
-    more: str = ""
-
-
-Part = Argument | OneOf | Command
-
-
-@dataclass(frozen=True)
-class Program:
-    """A program.
-
-    Attributes:
-        name: the name by which it is called.
-        description: what it is for.
-        commands: its commands, in the order of the help.
-        common: options that every command takes, before and after its name.
-        epilog: text at the end of the help of each command.
-        example: text at the end of the help of the program, before the epilog.
-        version: printed by ``--version``; empty for a program without that option.
-        usage_exit_code: the exit code of wrong usage.
-    """
-
-    name: str
-    description: str
-    commands: Sequence[Command]
-    common: Sequence[Argument]
-    epilog: str
-    example: str = ""
-    version: str = ""
-    usage_exit_code: int = USAGE_EXIT_CODE
 
 
 class _Parser(argparse.ArgumentParser):
@@ -184,9 +105,24 @@ def _common_options(arguments: Sequence[Argument], *, is_default: bool) -> _Pars
     options = _Parser(add_help=False)
     group = options.add_argument_group(COMMON)
     for argument in arguments:
-        settings = argument.settings if is_default else {**argument.settings, "default": argparse.SUPPRESS}
-        group.add_argument(*argument.names, **settings)
+        settings = _settings(argument)
+        group.add_argument(*argument.names, **(settings if is_default else {**settings, "default": argparse.SUPPRESS}))
     return options
+
+
+def _settings(argument: Argument) -> dict[str, Any]:
+    """The settings of an argument for argparse, which shows no message of a ValueError, only those of its own error."""
+    kind = argument.settings.get("type")
+    if kind is None or isinstance(kind, type):  # the message for such a type is that of argparse: "invalid int value"
+        return argument.settings
+
+    def convert(text: str) -> Any:
+        try:
+            return kind(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return {**argument.settings, "type": convert}
 
 
 def _add_parts(parser: _Parser, parts: Sequence[Part], program: Program, words: Sequence[str] | None) -> None:
@@ -195,11 +131,11 @@ def _add_parts(parser: _Parser, parts: Sequence[Part], program: Program, words: 
     parser.usage_exit_code = program.usage_exit_code
     for part in parts:
         if isinstance(part, Argument):
-            parser.add_argument(*part.names, **part.settings)
+            parser.add_argument(*part.names, **_settings(part))
         elif isinstance(part, OneOf):
             group = parser.add_mutually_exclusive_group(required=part.is_required)
             for argument in part.arguments:
-                group.add_argument(*argument.names, **argument.settings)
+                group.add_argument(*argument.names, **_settings(argument))
     if commands:
         unused = _Parser(add_help=False)
 
