@@ -14,7 +14,7 @@ from mender_client.errors import Interrupted
 from world import NEW, Answer, Options, Refused, Stage, World, at
 from world.stores import ARTIFACT, JOURNAL
 
-from .acting import client_of, kinds_since, run_for, started, with_deployment
+from .acting import client_of, kinds_since, next_requests, run_for, started, with_deployment
 
 
 def interrupted(stage: Stage, options: Options | None = None) -> World:
@@ -74,6 +74,17 @@ def test_aborted_meanwhile(stage: Stage) -> None:
     run_for(world, 10)
     assert ["auth", "inventory", "status downloading", "next v2", "next"] == kinds_since(world, before)[:5]
     assert (None, None) == (world.journal.load().update, world.disk.read(ARTIFACT))
+
+
+def test_form_of_later_polls(stage: Stage) -> None:
+    """An update offered in an older form of the request is continued in that form; later polls use the newest one."""
+    world = interrupted(stage)
+    world.server.state.v2 = True
+    world.transport.rules.append(at("download", Answer(403)))
+    before = len(next_requests(world))
+    run_for(world, 7200)
+    assert "failure" == world.server.status
+    assert ("POST v1", "POST v2") == (next_requests(world)[before], next_requests(world)[-1])
 
 
 # -- an update that another version began ---------------------------------------------------------------------

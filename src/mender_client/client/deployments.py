@@ -53,7 +53,8 @@ class Deployments:
     def next(self, provides: Provides, form: NextForm | None = None) -> Offer | None:
         """Ask for a deployment; return None if there is none.
 
-        The newest form of the request is tried first; the one that a server answered is remembered.
+        The newest form of the request is tried first; the one that a server answered is remembered, except for a
+        deployment in progress, since the server may have learned a newer form meanwhile.
 
         Args:
             provides: the device data.
@@ -73,7 +74,7 @@ class Deployments:
             form = form.fallback
             reply = self._ask(form, provides)
         deployment = parse_next_reply(reply, now=self.clock.now())
-        if form is not known:
+        if form is not known and not is_under_way:
             self._form_that_worked[server_url] = form
         return None if deployment is None else Offer(deployment, provides, form)
 
