@@ -17,8 +17,9 @@ from typing import Any
 import pytest
 
 from mender_client.core.update import ProcessRef
-from mender_client.errors import ScriptError
+from mender_client.errors import ScriptError, StorageError
 from mender_client.system.process import CLEAN_ENVIRONMENT, ScriptLimits, SystemProcesses, run_script
+from mender_client.system.process_table import ProcessTable
 from waiting import PATIENCE_S, wait_until
 
 MakeScript = Callable[..., str]
@@ -200,6 +201,13 @@ def test_no_interpreter(script: MakeScript) -> None:
 
 
 # -- programs that outlive us ------------------------------------------------------------------------------
+
+
+def test_no_procfs(tmp_path: Path) -> None:
+    """Without procfs it is an error to look for a process: that none is found would mean that it has ended."""
+    proc = tmp_path / "proc"
+    with pytest.raises(StorageError, match=f"cannot list {proc}: No such file"):
+        ProcessTable(proc).find("MENDER_DEPLOYMENT_ID", "x")
 
 
 @pytest.fixture

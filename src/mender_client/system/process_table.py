@@ -9,6 +9,8 @@ from pathlib import Path
 
 from mender_client.core.update import ProcessRef
 
+from .files import storage_errors
+
 STATE, GROUP, SESSION, START_TIME = 0, 2, 3, 19
 """The indexes of the fields after the name in ``/proc/PID/stat``; see proc(5)."""
 
@@ -49,10 +51,14 @@ class ProcessTable:
                 yield process
 
     def _pids(self) -> Iterator[int]:
-        """All processes except this one."""
-        return (
-            int(entry.name) for entry in self._proc.iterdir() if entry.name.isdigit() and int(entry.name) != os.getpid()
-        )
+        """All processes except this one.
+
+        Raises:
+            StorageError: procfs isn't mounted; no process would be found, and a running sub-updater taken for ended.
+        """
+        with storage_errors("list", self._proc):
+            names = os.listdir(self._proc)
+        return (int(name) for name in names if name.isdigit() and int(name) != os.getpid())
 
     def _identify(self, pid: int) -> ProcessRef | None:
         fields = self._stat(pid)
