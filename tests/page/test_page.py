@@ -127,7 +127,7 @@ def test_keyboard_keeps_its_place(browser: Browser, server: DevServer, tmp_path:
         accept.focus()
         page.keyboard.press("Enter")
         expect(button(page, "Inventory name=one")).to_be_focused()
-        expect(page.locator("#said")).to_contain_text("name=one is accepted")
+        expect(page.locator("#said")).to_contain_text("name=one was accepted")
         device.poll_now()
         expect(card(page, "devices", "name=one")).to_contain_text("runs release-1")
         page.keyboard.press("Enter")
@@ -162,7 +162,7 @@ def test_new_key_is_accepted(browser: Browser, server: DevServer) -> None:
         expect(page.locator("#devices .badge")).to_have_text("accepted")
         expect(page.locator("#devices .card .meta")).to_be_empty()
         Gadget(caller, server.url).authorize()
-        expect(page.locator("#devices .card .meta")).to_have_text("asks for access with a new key")
+        expect(page.locator("#devices .card .meta")).to_have_text("requests authorisation with a new key")
         button(page, "Accept mac=02:00:00:00:00:01").click()
         expect(button(page, "Accept mac=02:00:00:00:00:01")).to_be_hidden()
         assert ["rejected", "accepted"] == [one.status for one in server.devices()[0].auth_sets]

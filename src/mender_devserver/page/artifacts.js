@@ -1,6 +1,6 @@
 import { complain, find, make, match, say, slot, sure } from "./dom.js";
 import { call, upload } from "./server.js";
-import { size } from "./words.js";
+import { size } from "./formatting.js";
 
 const root = find("artifacts");
 

@@ -1,6 +1,6 @@
 import { badge, fillPager, find, match, reader, say, show, slot, sure } from "./dom.js";
 import { call, look } from "./server.js";
-import { brief, clock, mood, nameOf, pairs, several, size, word } from "./words.js";
+import { shortId, clock, tone, nameOf, pairs, counted, size, label } from "./formatting.js";
 
 const root = find("deployments");
 const dialog = find("deploy");
@@ -85,8 +85,8 @@ export function showDeployments(state, act) {
 function fill(state, act, card, deployment) {
   const { deployment_id: deploymentId, artifact_name: name, devices, status } = deployment;
   say(slot(card, "name"), name);
-  badge(slot(card, "status"), word(status), mood(status));
-  say(slot(card, "summary"), `${summary(deployment)} · made ${clock(deployment.created)} · ${brief(deploymentId)}`);
+  badge(slot(card, "status"), label(status), tone(status));
+  say(slot(card, "summary"), `${summary(deployment)} · created ${clock(deployment.created)} · ${shortId(deploymentId)}`);
   const bar = slot(card, "bar");
   bar.value = deployment.share;
   bar.setAttribute("aria-label", `${name}, all devices`);
@@ -106,8 +106,8 @@ function fill(state, act, card, deployment) {
 // A device is listed after its first update poll.
 function summary({ counts, max_devices: total, list }) {
   const waiting = list.of < total ? [["not polled yet", total - list.of]] : [];
-  const parts = [...Object.entries(counts), ...waiting].map(([text, count]) => (total === 1 ? word(text) : `${count} ${word(text)}`));
-  return `${several(total, "device")}: ${parts.join(", ")}`;
+  const parts = [...Object.entries(counts), ...waiting].map(([text, count]) => (total === 1 ? label(text) : `${count} ${label(text)}`));
+  return `${counted(total, "device")}: ${parts.join(", ")}`;
 }
 
 const loaded = (one) => (one.size_bytes ? Math.min(1, one.downloaded_bytes / one.size_bytes) : 0);
@@ -116,9 +116,9 @@ function fillRow(row, one, deployment) {
   const name = nameOf(one.identity, one.device_id);
   const isLoading = one.status === "downloading";
   say(slot(row, "name"), name);
-  badge(slot(row, "status"), word(one.status), mood(one.status));
+  badge(slot(row, "status"), label(one.status), tone(one.status));
   const sent = one.requests > 1 ? `; ${size(one.sent_bytes)} sent in ${one.requests} requests` : "";
-  slot(row, "status").title = one.received.map(word).join(" → ") + sent;
+  slot(row, "status").title = one.received.map(label).join(" → ") + sent;
   show(slot(row, "log"), one.has_log);
   slot(row, "log").setAttribute("aria-label", `Log of ${name}, ${deployment}`);
   show(slot(row, "load"), isLoading);

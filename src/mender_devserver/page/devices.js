@@ -3,7 +3,7 @@ import { badge, fillPager, find, match, reader, say, show, slot, sure } from "./
 import { openFiles } from "./files.js";
 import { call, look, looksFor } from "./server.js";
 import { openTerminal } from "./terminal.js";
-import { clock, mood, pairs, shown, word } from "./words.js";
+import { clock, tone, pairs, shown, label } from "./formatting.js";
 
 const root = find("devices");
 const MANY = 10;
@@ -49,7 +49,7 @@ function showStates(counts) {
   match(slot(root, "states"), entries, "state-button", (button, status) => {
     button.onclick = () => look({ status: status === "all" ? "" : status, devices: "1" });
   }, (button, count) => {
-    say(button, `${word(button.dataset.key)} ${count}`);
+    say(button, `${label(button.dataset.key)} ${count}`);
     button.setAttribute("aria-pressed", String(button.dataset.key === chosen));
   });
 }
@@ -78,8 +78,8 @@ function fill(card, device) {
   const seen = device.last_seen && `seen ${clock(device.last_seen)}`;
   const name = pairs(device.identity) || "no identity";
   say(slot(card, "name"), name);
-  badge(slot(card, "status"), word(device.status), mood(device.status));
-  const asks = isWaiting(device) && (device.keys.length > 1 ? "asks for access with a new key" : "asks for access");
+  badge(slot(card, "status"), label(device.status), tone(device.status));
+  const asks = isWaiting(device) && (device.keys.length > 1 ? "requests authorisation with a new key" : "requests authorisation");
   say(slot(card, "meta"), [device.device_type && shown(device.device_type), runs, seen, asks].filter(Boolean).join(" · "));
   show(slot(card, "accept"), isWaiting(device) || device.status !== "accepted");
   show(slot(card, "terminal"), device.connected);

@@ -8,9 +8,9 @@ export function say(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
 
-export function badge(node, text, mood) {
+export function badge(node, text, tone) {
   say(node, text);
-  node.dataset.mood = mood;
+  node.dataset.tone = tone;
 }
 
 export function make(template) {

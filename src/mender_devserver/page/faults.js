@@ -1,6 +1,6 @@
 import { find, match, say, show, slot } from "./dom.js";
 import { call } from "./server.js";
-import { faultText, several } from "./words.js";
+import { faultText, counted } from "./formatting.js";
 
 const root = find("faults");
 const settings = find("settings");
@@ -63,7 +63,7 @@ function read(fields) {
 
 export function showFaults(state) {
   const faults = state.faults.list || [];
-  say(slot(root, "count"), faults.length ? `${several(faults.length, "fault")} to come` : "none to come");
+  say(slot(root, "count"), faults.length ? `${counted(faults.length, "fault")} to come` : "none to come");
   show(slot(root, "clear"), faults.length > 0);
   const lines = faults.map((one, place) => [String(place), one]);
   match(slot(root, "list"), lines, "fault-line", () => {}, (line, one) => say(slot(line, "text"), faultText(one)));

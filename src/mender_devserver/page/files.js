@@ -2,7 +2,7 @@
 
 import { find, say, show, slot } from "./dom.js";
 import { fetchFile, sendFile } from "./server.js";
-import { size } from "./words.js";
+import { size } from "./formatting.js";
 
 const root = find("transfer");
 let running = null;

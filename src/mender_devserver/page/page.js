@@ -6,7 +6,7 @@ import { showDevices, startDevices } from "./devices.js";
 import { badge, complain, find, match, say, show, slot } from "./dom.js";
 import { showFaults, showSettings, startFaults, startSettings } from "./faults.js";
 import { hasToken, listen, takeToken } from "./server.js";
-import { clock, sentence, WORTH_SAYING } from "./words.js";
+import { clock, sentence, ANNOUNCED } from "./formatting.js";
 
 const SHOWN_EVENTS = 200;
 const state = { devices: {}, lists: {}, artifacts: {}, deployments: {}, faults: {}, settings: {} };
@@ -51,7 +51,7 @@ function showEvents(events, first) {
     say(slot(line, "text"), event.text);
   });
   if (first) return;
-  const worth = told.filter(([, event]) => WORTH_SAYING.has(event.name)).map(([, event]) => event.text).reverse();
+  const worth = told.filter(([, event]) => ANNOUNCED.has(event.name)).map(([, event]) => event.text).reverse();
   if (worth.length > 3) worth.splice(0, worth.length - 3, `${worth.length - 3} changes`);
   if (worth.length) say(find("said"), worth.join(". "));
 }
