@@ -1,4 +1,4 @@
-"""Runs ``artifact …`` in this process, and holds the reference tool's inputs."""
+"""Run ``artifact …`` commands in this process; the reference tool's Artifacts as test data."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def make_run(capture: pytest.CaptureFixture[bytes]) -> Run:
 
 
 def described(run: Run, artifact: Path) -> dict[str, Any]:
-    """What ``show --json`` says."""
+    """Return the output of ``show --json``."""
     done = run("show", "--json", artifact)
     assert (0, "") == (done.code, done.err)
     result = json.loads(done.out)
@@ -54,7 +54,7 @@ def described(run: Run, artifact: Path) -> dict[str, Any]:
 
 
 def payload_of(run: Run, artifact: Path, directory: Path) -> Sequence[Path]:
-    """Take the payload files out of an Artifact."""
+    """Write the payload files of an Artifact to a directory; return their paths."""
     paths = []
     for file in described(run, artifact)["payloads"][0]["files"]:
         path = directory / file["name"]
@@ -64,7 +64,7 @@ def payload_of(run: Run, artifact: Path, directory: Path) -> Sequence[Path]:
 
 
 def key_pair(directory: Path, name: str, key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey) -> tuple[Path, Path]:
-    """Write a private and a public key."""
+    """Write a private and a public key; return their paths."""
     private, public = directory / f"{name}.pem", directory / f"{name}.pub"
     private.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     public.write_bytes(key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))

@@ -1,4 +1,4 @@
-"""What a deployment comes to, by who signed its Artifact: the whole client, a server, and no network."""
+"""The outcome of a deployment depending on who signed its Artifact: the whole client and a server, but no network."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BACKENDS = {"cryptography": CryptographyBackend, "openssl": OpensslBackend}
 
 
 def deployed(directory: Path, policy: DownloadPolicy, *, signing_key: Path | None = None) -> World:
-    """A device that is offered the release."""
+    """Build the release and return a device to which it is offered."""
     out = io.BytesIO()
     source = PayloadSource("rootfs.img", 200_000, lambda: io.BytesIO(b"i" * 200_000))
     sign = SigningKey(signing_key, CryptographyBackend()).sign if signing_key else None
@@ -32,7 +32,7 @@ def deployed(directory: Path, policy: DownloadPolicy, *, signing_key: Path | Non
 
 
 def offered(directory: Path, policy: DownloadPolicy, artifact: bytes) -> World:
-    """A device that is offered an Artifact of the release."""
+    """Return a device to which the given Artifact of the release is offered."""
     stage = Stage(directory)
     world = World(stage, Options(policy=policy))
     world.server.offer(stage.add(NEW, artifact), NEW)
@@ -45,7 +45,7 @@ def offered(directory: Path, policy: DownloadPolicy, artifact: bytes) -> World:
 @pytest.mark.parametrize("backend", sorted(BACKENDS))
 @pytest.mark.parametrize("signed_by", ["first", "second", "stranger", ""])
 def test_signatures_decide(tmp_path: Path, caplog: pytest.LogCaptureFixture, backend: str, signed_by: str) -> None:
-    """The keys' Artifacts are installed; another's and an unsigned one are refused, and the log says which it was."""
+    """Artifacts signed with a configured key are installed; others are refused, and the log gives the reason."""
     privates, publics = zip(
         *(
             key_pair(tmp_path, name, key)
@@ -67,7 +67,7 @@ def test_signatures_decide(tmp_path: Path, caplog: pytest.LogCaptureFixture, bac
     "name", ["plain", "none", "gzip", "lzma", "signed-rsa", "signed-ec", "signed-later", "scripts", "bare", "module"]
 )
 def test_artifacts_of_mender_artifact_are_installed(tmp_path: Path, name: str) -> None:
-    """The server takes what mender-artifact 3.9.0 wrote, and the device installs it, signed ones with a key."""
+    """The server accepts what mender-artifact 3.9.0 wrote; the device installs it, and verifies what is signed."""
     samples = DATA / "mender-artifact-3.9.0"
     keys = VerifyKeys("ArtifactVerifyKeys", [samples / "rsa.pub", samples / "ec.pub"], CryptographyBackend())
     policy = DownloadPolicy(check_signature=keys) if name.startswith("signed") else DownloadPolicy()
@@ -81,7 +81,7 @@ def test_artifacts_of_mender_artifact_are_installed(tmp_path: Path, name: str) -
 def test_without_a_key_it_is_said_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, is_signed: bool, words: str
 ) -> None:
-    """The Artifact is accepted, and the log says once that nobody checked it, however often the download began."""
+    """The Artifact is accepted, and the missing check is logged once, however many times the download was started."""
     caplog.set_level("INFO", logger="mender_client")
     world = deployed(tmp_path, DownloadPolicy(), signing_key=key_pair(tmp_path, "key", P256)[0] if is_signed else None)
     data = world.stage.content(NEW)

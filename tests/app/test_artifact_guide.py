@@ -1,4 +1,4 @@
-"""The guide to Artifacts does what it says."""
+"""The commands, options and configurations in the guide to Artifacts work as described."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ STEPS = [
 
 
 def test_the_commands_run_and_print_what_the_guide_shows(tmp_path: Path) -> None:
-    """Step by step in an empty directory, from the first image to the changed key."""
+    """The commands run in order in an empty directory, from the first image to the changed key."""
     for commands, expected in STEPS:
         done = subprocess.run(
             ["sh", "-e"], input=commands, cwd=tmp_path, env={**os.environ, "PATH": forking.path()},
             capture_output=True, text=True, check=False,
         )  # fmt: skip
-        errors = re.sub(r"(?m)^[.+*-]*\n?", "", done.stderr)  # openssl shows how it searches for primes
+        errors = re.sub(r"(?m)^[.+*-]*\n?", "", done.stderr)  # openssl prints its progress in the search for primes
         assert (0, expected, "") == (done.returncode, done.stdout, errors), commands
     assert 9 == len(STEPS)
 
 
 @pytest.mark.parametrize("text", [text for kind, text in BLOCKS if kind == "json"])
 def test_the_configurations_are_right(tmp_path: Path, text: str) -> None:
-    """No key that isn't known, and no value of a wrong kind."""
+    """They contain no unknown key and no value of the wrong type."""
     (tmp_path / "mender.conf").write_text(text)
     loaded = load_config(tmp_path / "mender.conf", tmp_path / "none.conf")
     assert () == loaded.warnings
@@ -47,7 +47,7 @@ def test_the_configurations_are_right(tmp_path: Path, text: str) -> None:
 
 
 def test_every_option_is_known(capsys: pytest.CaptureFixture[str]) -> None:
-    """What the guide calls an option is one of a command's."""
+    """Every option mentioned in the guide exists in one of the commands."""
     from mender_client.app.cli import main
 
     known = ""

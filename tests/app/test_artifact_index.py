@@ -1,4 +1,4 @@
-"""Artifacts with an index: written by default for images, added to others, and shown."""
+"""Artifacts with an index: written for images by default, added to existing Artifacts, shown and compared."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ MIB = 1 << 20
 
 @pytest.fixture
 def run(capsysbinary: pytest.CaptureFixture[bytes]) -> Run:
-    """Runs one command."""
+    """Return a function that runs one command."""
     return make_run(capsysbinary)
 
 
 def write_image(path: Path, size: int) -> Path:
-    """Write an image: a little of it random, the rest a hole."""
+    """Write an image that starts with random data; the rest is a hole."""
     with path.open("wb") as file:
         file.write(random.Random(1).randbytes(200_000))
         file.truncate(size)
@@ -35,7 +35,7 @@ def write_image(path: Path, size: int) -> Path:
 
 @pytest.fixture
 def image(tmp_path: Path) -> Path:
-    """A root file system image that gets an index."""
+    """A root file system image large enough for an index."""
     return write_image(tmp_path / "rootfs.ext4", 8 * MIB)
 
 
@@ -47,14 +47,14 @@ def write(run: Run, out: Path, image: Path, *words: str | Path) -> Path:
 
 
 def index_of(run: Run, artifact: Path) -> dict[str, int] | None:
-    """What ``show --json`` says about the index."""
+    """Return the index in the output of ``show --json``."""
     index = described(run, artifact)["payloads"][0]["index"]
     assert index is None or isinstance(index, dict)
     return index
 
 
 def test_an_image_from_8_mib_on_gets_an_index(run: Run, tmp_path: Path, image: Path) -> None:
-    """By default with gzip, unless it isn't wanted; smaller images and other compressions get none."""
+    """With gzip it is the default, and can be disabled; smaller images and other compressions get no index."""
     index = index_of(run, write(run, tmp_path / "out", image))
     assert index is not None
     stored_bytes = index.pop("stored_bytes")
@@ -66,7 +66,7 @@ def test_an_image_from_8_mib_on_gets_an_index(run: Run, tmp_path: Path, image: P
 
 
 def test_show_tells_of_the_index(run: Run, tmp_path: Path, image: Path) -> None:
-    """In a line for people."""
+    """The text output has one line for it."""
     indexed = run("show", write(run, tmp_path / "out", image)).out.decode()
     (line,) = [line for line in indexed.splitlines() if line.startswith("Index")]
     assert line.split(maxsplit=1)[1].startswith("2,049 blocks in 258 gzip members; ")
@@ -75,7 +75,7 @@ def test_show_tells_of_the_index(run: Run, tmp_path: Path, image: Path) -> None:
 
 
 def test_index_makes_of_an_artifact_what_write_would_have_made(run: Run, tmp_path: Path, image: Path) -> None:
-    """The same bytes, signature included; the source stays as it is, and nothing else is left behind."""
+    """The output is identical, including the signature; the source is unchanged, and no other file is left behind."""
     private, public = key_pair(tmp_path, "key", RSA)
     plain = write(run, tmp_path / "plain", image, "--no-index", "-k", private)
     before = plain.read_bytes()
@@ -90,7 +90,7 @@ def test_index_makes_of_an_artifact_what_write_would_have_made(run: Run, tmp_pat
 
 @pytest.mark.parametrize("compression", ["none", "xz", "zstd"])
 def test_index_packs_any_compression_anew(run: Run, tmp_path: Path, image: Path, compression: str) -> None:
-    """The Artifact says the same as before; its header keeps its compression."""
+    """The Artifact has the same description as before; its header keeps its compression."""
     plain = write(run, tmp_path / "plain", image, "--compression", compression)
     assert 0 == run("index", plain, "-o", tmp_path / "indexed").code
     before, after = described(run, plain), described(run, tmp_path / "indexed")
@@ -101,7 +101,7 @@ def test_index_packs_any_compression_anew(run: Run, tmp_path: Path, image: Path,
 
 
 def test_a_signed_and_augmented_artifact_can_be_indexed(run: Run, tmp_path: Path) -> None:
-    """The reference tool's own."""
+    """The reference tool's augmented Artifact is indexed."""
     name = next(path.name for path in DATA.glob("*.mender") if b"manifest-augment" in path.read_bytes())
     assert 0 == run("index", DATA / name, "-o", tmp_path / "out").code
     assert index_of(run, tmp_path / "out") is not None
@@ -128,7 +128,7 @@ def cut(path: Path) -> None:
 def test_what_cannot_be_indexed_is_refused_and_nothing_is_written(
     run: Run, tmp_path: Path, image: Path, make: object, code: str
 ) -> None:
-    """It has an index, has no payload, is no Artifact, or is damaged."""
+    """These are Artifacts that have an index, have no payload or are damaged, and files that are no Artifact."""
     assert callable(make)
     make(run, tmp_path / "in", image)
     done = run("index", tmp_path / "in", "-o", tmp_path / "out")
@@ -137,7 +137,7 @@ def test_what_cannot_be_indexed_is_refused_and_nothing_is_written(
 
 
 def test_the_output_is_another_file(run: Run, tmp_path: Path, image: Path) -> None:
-    """An Artifact isn't overwritten by what is made of it; standard input can't be read twice."""
+    """The input Artifact isn't overwritten, and standard input is refused because it can't be read twice."""
     plain = write(run, tmp_path / "plain", image, "--no-index")
     before = plain.read_bytes()
     assert "[ART52]" in run("index", plain, "-o", plain).err
@@ -146,7 +146,7 @@ def test_the_output_is_another_file(run: Run, tmp_path: Path, image: Path) -> No
 
 
 def test_the_number_of_threads_changes_nothing() -> None:
-    """Parts come in their order, however many are made at once."""
+    """Parts are returned in order, however many are compressed in parallel."""
     parts = [random.Random(seed).randbytes(100_000) + bytes(100_000) for seed in range(12)]
     expected = list(map(pack, parts))
     for threads in (1, 2, 7):
@@ -154,7 +154,7 @@ def test_the_number_of_threads_changes_nothing() -> None:
 
 
 def test_few_parts_are_in_memory_at_once() -> None:
-    """However long the payload is."""
+    """The number of parts read ahead doesn't depend on the length of the payload."""
     taken = 0
 
     def parts() -> Iterator[bytes]:
@@ -169,7 +169,7 @@ def test_few_parts_are_in_memory_at_once() -> None:
 
 
 def test_a_failing_part_ends_the_work() -> None:
-    """Its error is that of the caller."""
+    """Its exception is raised in the caller."""
 
     def fail(part: bytes) -> Packed:
         raise ValueError(part)
@@ -179,7 +179,7 @@ def test_a_failing_part_ends_the_work() -> None:
 
 
 def test_memory_does_not_grow_with_the_image(run: Run, tmp_path: Path) -> None:
-    """A few parts and 8 bytes a block."""
+    """Only a few parts and 8 bytes per block are held."""
     image = write_image(tmp_path / "large", 64 * MIB)
     tracemalloc.start()
     try:
@@ -190,7 +190,7 @@ def test_memory_does_not_grow_with_the_image(run: Run, tmp_path: Path) -> None:
 
 
 def difference(run: Run, *words: Path) -> dict[str, Any]:
-    """What ``diff --json`` says."""
+    """Return the output of ``diff --json``."""
     done = run("diff", "--json", *words)
     assert (0, "") == (done.code, done.err)
     result = json.loads(done.out)
@@ -199,7 +199,7 @@ def difference(run: Run, *words: Path) -> dict[str, Any]:
 
 
 def write_images(directory: Path) -> tuple[Path, Path]:
-    """Write an image, and one in which a block in the middle is another."""
+    """Write two images that differ in one block in the middle."""
     old, new = directory / "old.img", directory / "new.img"
     content = bytearray(random.Random(3).randbytes(500_000) * 19)[: 9 * MIB]
     old.write_bytes(content)
@@ -209,7 +209,7 @@ def write_images(directory: Path) -> tuple[Path, Path]:
 
 
 def test_diff_says_what_a_device_would_fetch(run: Run, tmp_path: Path) -> None:
-    """The first 64 KiB with the index, the member with the changed block, and the end, in a request for each."""
+    """There is one request each for the first 64 KiB with the index, the member with the changed block, and the end."""
     old, new = write_images(tmp_path)
     artifact = write(run, tmp_path / "new", new)
     size = artifact.stat().st_size
@@ -222,7 +222,7 @@ def test_diff_says_what_a_device_would_fetch(run: Run, tmp_path: Path) -> None:
 
 
 def test_diff_takes_artifacts_and_images_for_either(run: Run, tmp_path: Path) -> None:
-    """An Artifact stands for its image, whatever its compression; a new image is compressed as it would be written."""
+    """Artifacts in any compression can replace images; a new image is compressed as ``write`` would compress it."""
     images = [write_image(tmp_path / name, 9 * MIB) for name in ("old.img", "new.img")]
     with images[1].open("r+b") as file:
         file.seek(5 * MIB)
@@ -238,7 +238,7 @@ def test_diff_takes_artifacts_and_images_for_either(run: Run, tmp_path: Path) ->
 
 
 def test_diff_takes_several_old_ones(run: Run, tmp_path: Path) -> None:
-    """A block that any of them has isn't missing."""
+    """A block found in any of them isn't missing."""
     old, new = write_images(tmp_path)
     artifact = write(run, tmp_path / "new", new)
     first, second = tmp_path / "first", tmp_path / "second"
@@ -249,7 +249,7 @@ def test_diff_takes_several_old_ones(run: Run, tmp_path: Path) -> None:
 
 
 def test_diff_is_for_people(run: Run, tmp_path: Path) -> None:
-    """Three lines; and it says when a device would fetch the whole."""
+    """The text output has three lines, and says when a device would fetch the whole Artifact."""
     old, new = write_images(tmp_path)
     artifact = write(run, tmp_path / "new", new)
     text = run("diff", old, artifact).out.decode()
@@ -263,7 +263,7 @@ def test_diff_is_for_people(run: Run, tmp_path: Path) -> None:
 
 
 def test_diff_needs_an_index_and_sound_files(run: Run, tmp_path: Path) -> None:
-    """Without an index, a device fetches the whole."""
+    """An Artifact without an index, a missing file and a damaged Artifact are refused."""
     old, new = write_images(tmp_path)
     plain = write(run, tmp_path / "plain", new, "--no-index")
     assert "[ART73]" in run("diff", old, plain).err

@@ -1,4 +1,4 @@
-"""From ``ArtifactVerifyKey`` in the configuration to the check of what is downloaded."""
+"""``ArtifactVerifyKey`` in the configuration takes effect in the check of downloaded Artifacts."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def device(root: Path, **settings: Any) -> Paths:
 
 
 def parts_of(paths: Paths) -> DeviceParts:
-    """The parts of a device."""
+    """Assemble the parts of a device."""
     config = load_config(paths.config, paths.fallback_config).config
     return DeviceParts(Host(config, paths), config, paths)
 
@@ -47,7 +47,7 @@ def parts_of(paths: Paths) -> DeviceParts:
     ids=["one", "several"],
 )
 def test_configured_keys_lie_below_the_root_and_are_used(tmp_path: Path, settings: dict[str, Any]) -> None:
-    """The Artifact of a configured key is accepted, one of another key and one without signature are not."""
+    """An Artifact signed with a configured key is accepted; one with another signature or none is refused."""
     paths = device(tmp_path, **settings)
     keys = parts_of(paths).verify_keys
     assert keys is not None
@@ -61,13 +61,13 @@ def test_configured_keys_lie_below_the_root_and_are_used(tmp_path: Path, setting
 
 
 def test_without_keys_there_is_no_check(tmp_path: Path) -> None:
-    """Nothing is configured: nothing is checked, and nothing is loaded for it."""
+    """Without configured keys, no verifier is created."""
     paths = device(tmp_path, ArtifactVerifyKeys=[])
     assert parts_of(paths).verify_keys is None
 
 
 def test_an_empty_path_is_a_fault(tmp_path: Path) -> None:
-    """A list with an empty path could be meant as anything."""
+    """An empty path in the list is refused, since its meaning is unclear."""
     paths = device(tmp_path, ArtifactVerifyKeys=["/etc/mender/other.pub", ""])
     with pytest.raises(ConfigError, match=r"mender\.conf: ArtifactVerifyKeys: must not contain an empty path"):
         load_config(paths.config, paths.fallback_config)
@@ -82,7 +82,7 @@ def test_an_empty_path_is_a_fault(tmp_path: Path) -> None:
     ids=["one", "several"],
 )
 def test_the_daemon_doesn_t_start_with_a_bad_key(tmp_path: Path, settings: dict[str, Any], setting: str) -> None:
-    """Exit code 78, and one line that names setting and file."""
+    """It exits with code 78 and one line that names the setting and the file."""
     paths = device(tmp_path, **settings)
     argv = [str(forking.python()), "-m", "mender_client", "--root", str(tmp_path), "--no-syslog", "daemon"]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
@@ -93,7 +93,7 @@ def test_the_daemon_doesn_t_start_with_a_bad_key(tmp_path: Path, settings: dict[
 
 
 def test_an_idle_daemon_loads_nothing_of_this() -> None:
-    """The modules come with a configured key, or with the first Artifact."""
+    """The signature modules are loaded for a configured key or the first Artifact, not before."""
     code = "import sys, mender_client.app.daemon; print([name for name in sys.modules if 'signature' in name])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "[]\n" == done.stdout

@@ -21,13 +21,13 @@ REAL = sorted(path.name for path in DATA.glob("*.mender"))
 
 @pytest.fixture
 def run(capsysbinary: pytest.CaptureFixture[bytes]) -> Run:
-    """Runs one command."""
+    """Return a function that runs one command."""
     return make_run(capsysbinary)
 
 
 @pytest.mark.parametrize("name", REAL)
 def test_show_json_says_everything(run: Run, name: str) -> None:
-    """The JSON is the header's description, with the sizes of all files, and the index, which these don't have."""
+    """The output is the header's description with the sizes of all files, and the index, which these Artifacts lack."""
     with (DATA / name).open("rb") as stream:
         expected = ArtifactReader(stream, accept_augmented=True).finish().describe()
     expected["payloads"][0]["index"] = None
@@ -56,7 +56,7 @@ Meta-data       none
 
 
 def test_show_is_for_people(run: Run) -> None:
-    """Everything is there, aligned, one value to a line."""
+    """The text output shows everything, aligned, with one value per line."""
     assert DEPENDS_PROVIDES == run("show", DATA / "depends-provides.mender").out.decode()
 
 
@@ -74,14 +74,14 @@ def test_show_is_for_people(run: Run) -> None:
     ],
 )
 def test_show_tells_what_is_special(run: Run, name: str, line: str) -> None:
-    """Signature, augmented parts, scripts, meta-data and compression have their lines."""
+    """Signatures, augmented parts, scripts, meta-data and compression have lines of their own."""
     done = run("show", DATA / f"{name}.mender")
     assert 0 == done.code
     assert line in done.out.decode()
 
 
 def test_no_text_of_a_stranger_acts_on_the_terminal(run: Run, tmp_path: Path) -> None:
-    """What isn't printable is shown escaped, in text and JSON."""
+    """Unprintable characters in an Artifact are escaped, both in text and in JSON."""
     name = "evil\u202ename"
     with (tmp_path / "evil.mender").open("wb") as out:
         file = PayloadSource("\u2066x", 1, lambda: io.BytesIO(b"x"))
@@ -108,7 +108,7 @@ def test_no_text_of_a_stranger_acts_on_the_terminal(run: Run, tmp_path: Path) ->
 def test_verify_accepts(
     run: Run, monkeypatch: pytest.MonkeyPatch, name: str, words: tuple[str, ...], said: str
 ) -> None:
-    """One line says that the Artifact is verified, and by whom it is signed."""
+    """One line says that the Artifact is verified and who signed it."""
     monkeypatch.chdir(DATA)
     done = run("verify", f"{name}.mender", *words)
     assert (0, "", 1) == (done.code, done.err, done.out.count(b"\n"))
@@ -132,7 +132,7 @@ def test_verify_accepts(
 def test_verify_refuses(
     run: Run, monkeypatch: pytest.MonkeyPatch, name: str, words: tuple[str, ...], said: str
 ) -> None:
-    """One line on standard error says why, and the exit code is 1."""
+    """One line on standard error gives the reason, and the exit code is 1."""
     monkeypatch.chdir(DATA)
     done = run("verify", name, *words)
     assert (1, b"", 1) == (done.code, done.out, done.err.count("\n"))
@@ -141,7 +141,7 @@ def test_verify_refuses(
 
 @pytest.mark.parametrize("command", ["show", "verify", "cat"])
 def test_a_broken_artifact_is_refused(run: Run, tmp_path: Path, command: str) -> None:
-    """One changed byte at the payload's end, and the whole doesn't count."""
+    """A single changed byte at the end of the payload is enough."""
     content = bytearray((DATA / "rootfs-none.mender").read_bytes())
     content[-2000] ^= 1
     (tmp_path / "broken.mender").write_bytes(content)
@@ -151,7 +151,7 @@ def test_a_broken_artifact_is_refused(run: Run, tmp_path: Path, command: str) ->
 
 
 def test_cat_writes_a_payload_file(run: Run) -> None:
-    """By its name, or without one when there is only one."""
+    """The file is given by name, or omitted if the Artifact has only one."""
     text = run("cat", DATA / "module-files-scripts-meta.mender", "text.txt")
     expected = "da2c00402df5f9ea0a99ce45fd3e4d99a87298887fb289478a8087ad5491f935"
     assert (0, expected) == (text.code, hashlib.sha256(text.out).hexdigest())
@@ -172,7 +172,7 @@ def test_cat_writes_a_payload_file(run: Run) -> None:
     ],
 )
 def test_cat_needs_a_file(run: Run, name: str, words: tuple[str, ...], said: str) -> None:
-    """What the Artifact has is told, when the file isn't there or none was chosen."""
+    """If the file doesn't exist or none was named, the error message lists the files of the Artifact."""
     done = run("cat", DATA / f"{name}.mender", *words)
     assert (1, b"") == (done.code, done.out)
     assert said in done.err
@@ -180,7 +180,7 @@ def test_cat_needs_a_file(run: Run, name: str, words: tuple[str, ...], said: str
 
 @pytest.mark.parametrize("words", [("show", "-"), ("verify", "-"), ("cat", "-"), ("cat", "-", "rootfs.img")])
 def test_a_pipe_will_do(run: Run, words: tuple[str, ...]) -> None:
-    """``-`` reads standard input, once and in pieces; the result is the same as of the file."""
+    """``-`` reads standard input, sequentially and only once; the result is the same as for a file."""
     artifact = DATA / "rootfs-gzip.mender"
     expected = run(words[0], artifact, *words[2:]).out
     program = [str(forking.python()), "-m", "mender_client", "artifact", *words]
@@ -193,7 +193,7 @@ def test_a_pipe_will_do(run: Run, words: tuple[str, ...]) -> None:
     ("stdin", "said"), [(b"", "truncated"), ((DATA / "rootfs-gzip.mender").read_bytes()[:-1], "truncated")]
 )
 def test_a_pipe_that_ends_early_is_refused(stdin: bytes, said: str) -> None:
-    """What comes through a pipe is verified like a file."""
+    """Input from a pipe is verified like a file."""
     program = [str(forking.python()), "-m", "mender_client", "artifact", "verify", "-"]
     done = subprocess.run(program, input=stdin, capture_output=True, check=False)
     assert (1, b"") == (done.returncode, done.stdout)
@@ -202,7 +202,7 @@ def test_a_pipe_that_ends_early_is_refused(stdin: bytes, said: str) -> None:
 
 @pytest.mark.parametrize("command", ["show", "verify", "cat"])
 def test_results_that_can_t_be_written(command: str) -> None:
-    """A full disk, a closed output and a reader that has gone end a command with exit code 1 and no traceback."""
+    """A full disk, a closed standard output and a broken pipe lead to exit code 1 without a traceback."""
     program = [str(forking.python()), "-m", "mender_client", "artifact", command, str(DATA / "rootfs-none.mender")]
     with open("/dev/full", "wb") as full:
         done = subprocess.run(program, stdout=full, stderr=subprocess.PIPE, check=False)
@@ -210,7 +210,7 @@ def test_results_that_can_t_be_written(command: str) -> None:
         done.returncode,
         done.stderr,
     )
-    program[0] = sys.executable  # a fork has standard output in any case
+    program[0] = sys.executable  # a forked process always has standard output
     closed = subprocess.run(["sh", "-c", 'exec "$@" >&-', "sh", *program], stderr=subprocess.PIPE, check=False)
     assert (
         1,

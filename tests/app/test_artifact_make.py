@@ -1,4 +1,4 @@
-"""``artifact write`` and ``sign``: like the reference tool's, the same every time, and never half."""
+"""``artifact write`` and ``sign``: compatible with the reference tool, reproducible and atomic."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ BOARD = ("-t", "qemux86-64")
 
 @pytest.fixture
 def run(capsysbinary: pytest.CaptureFixture[bytes]) -> Run:
-    """Runs one command."""
+    """Return a function that runs one command."""
     return make_run(capsysbinary)
 
 
 @pytest.fixture
 def image(tmp_path: Path) -> Path:
-    """A root file system image, so to speak."""
+    """A file that serves as a root file system image."""
     path = tmp_path / "rootfs.img"
     path.write_bytes(b"image" * 10_000)
     return path
@@ -46,7 +46,7 @@ ROOTFS = {
 
 @pytest.mark.parametrize("name", ROOTFS)
 def test_root_file_systems_read_as_the_reference_tool_s(run: Run, tmp_path: Path, name: str) -> None:
-    """The same inputs give the same description, checksums and default provides and clears included."""
+    """The same inputs give the same description, including checksums and default provides and clears."""
     expected = described(run, DATA / f"{name}.mender")
     (file,) = payload_of(run, DATA / f"{name}.mender", tmp_path)
     compression, words = ROOTFS[name]
@@ -76,7 +76,7 @@ MODULES: dict[str, tuple[str, ...]] = {
 
 @pytest.mark.parametrize("name", MODULES)
 def test_modules_read_as_the_reference_tool_s(run: Run, tmp_path: Path, name: str) -> None:
-    """Files, scripts, meta-data, provides, depends, groups and clears: each by the option that engineers know."""
+    """Files, scripts, meta-data, provides, depends, groups and clears are set by the reference tool's options."""
     expected = described(run, DATA / f"{name}.mender")
     files = payload_of(run, DATA / f"{name}.mender", tmp_path)
     words = ["-f", *map(str, files)] if files else []
@@ -93,7 +93,7 @@ def test_modules_read_as_the_reference_tool_s(run: Run, tmp_path: Path, name: st
 
 
 def test_an_artifact_without_payload_reads_as_the_reference_tool_s(run: Run, tmp_path: Path) -> None:
-    """A bootstrap Artifact only says what the device provides."""
+    """A bootstrap Artifact only contains what the device provides."""
     words = ("-n", "bootstrap", "-p", "rootfs-image.version:v1", "--clears-provides", "rootfs-image.*")
     assert 0 == run("write", "bootstrap-artifact", *words, *BOARD, "-o", tmp_path / "out").code
     assert described(run, DATA / "bootstrap-no-payload.mender") == described(run, tmp_path / "out")
@@ -117,7 +117,7 @@ OF_AN_OLD_IMAGE = ["artifact_group", "rootfs_image_checksum", "rootfs-image.*"]
 def test_the_software_s_version(
     run: Run, tmp_path: Path, image: Path, words: tuple[str, ...], provides: dict[str, str] | None, clears: Any
 ) -> None:
-    """File system, name and version of the software make the default provides and clears; own provides win."""
+    """The default provides and clears follow from the software's file system, name and version, unless overridden."""
     common = ("-n", "n", *BOARD, "-f", image, "-o", tmp_path / "out", "--no-checksum-provide")
     assert 0 == run("write", "rootfs-image", *common, *words).code
     payload = described(run, tmp_path / "out")["payloads"][0]
@@ -161,7 +161,7 @@ def test_the_software_s_version(
 def test_options_do_what_those_of_mender_artifact_do(
     run: Run, tmp_path: Path, name: str, words: tuple[str, ...]
 ) -> None:
-    """The same options give the same description as with mender-artifact 3.9.0."""
+    """The description is the same as with the same options of mender-artifact 3.9.0."""
     sample = DATA / "mender-artifact-3.9.0" / f"{name}.mender"
     (image,) = payload_of(run, sample, tmp_path)
     common = ("-n", "release-2", "-t", "board", "-f", image, "-o", tmp_path / "out")
@@ -175,7 +175,7 @@ def test_options_do_what_those_of_mender_artifact_do(
 def test_mender_artifact_validates_ours(
     run: Run, tmp_path: Path, image: Path, compression: str, key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
 ) -> None:
-    """What is written here is an Artifact for the reference tool, with a good signature."""
+    """The reference tool accepts an Artifact written here, and its signature."""
     private, public = key_pair(tmp_path, "key", key)
     words = (
         "-n",
@@ -203,7 +203,7 @@ def test_mender_artifact_validates_ours(
 def test_an_image_of_mostly_zeros_is_written(
     run: Run, tmp_path: Path, image: Path, compression: str, is_nightly: bool
 ) -> None:
-    """However little is left of it, what was written is accepted when it is read again."""
+    """However well it compresses, the Artifact is accepted when it is read back."""
     size = (130 if is_nightly else 13) << 20
     os.truncate(image, size)
     common = ("-n", "n", *BOARD, "-f", image, "-o", tmp_path / "out", "--compression", compression)
@@ -212,7 +212,7 @@ def test_an_image_of_mostly_zeros_is_written(
 
 
 def test_several_values_of_one_depends(run: Run, tmp_path: Path) -> None:
-    """A key that is given again takes another value that will do; a value may hold colons."""
+    """A repeated key adds an alternative value; a value may contain colons."""
     words = ("--depends", "a:1", "--depends", "a:2:3", "--depends", "b:")
     assert 0 == run("write", "module-image", "-n", "n", "-T", "app", *BOARD, *words, "-o", tmp_path / "out").code
     assert {"a": ["1", "2:3"], "b": [""]} == described(run, tmp_path / "out")["payloads"][0]["depends"]
@@ -220,7 +220,7 @@ def test_several_values_of_one_depends(run: Run, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("compression", ["none", "gzip", "xz", "zstd"])
 def test_the_same_input_gives_the_same_bytes(run: Run, tmp_path: Path, image: Path, compression: str) -> None:
-    """Neither time, name of the output nor the file's times and modes get into an Artifact; nor does RSA add chance."""
+    """The time, the output's name, the input's times and modes, and randomness in RSA don't affect the Artifact."""
     key, _ = key_pair(tmp_path, "key", RSA)
     contents = []
     for turn in range(2):
@@ -235,7 +235,7 @@ def test_the_same_input_gives_the_same_bytes(run: Run, tmp_path: Path, image: Pa
 
 @pytest.mark.parametrize("kind", ["RSA", "P-256"])
 def test_write_verify_sign_verify(run: Run, tmp_path: Path, image: Path, kind: str) -> None:
-    """A signature can be there from the start, come later or be replaced; the payload stays as it is."""
+    """An Artifact can be signed when it is written or later, and signed again; the payload is unchanged."""
     key, public = key_pair(tmp_path, "key", RSA if kind == "RSA" else P256)
     other_key, other_public = key_pair(tmp_path, "other", P256 if kind == "RSA" else RSA)
     plain, signed, later = tmp_path / "plain", tmp_path / "signed", tmp_path / "later"
@@ -258,7 +258,7 @@ def test_write_verify_sign_verify(run: Run, tmp_path: Path, image: Path, kind: s
 
 
 def test_sign_keeps_links_and_modes(run: Run, tmp_path: Path) -> None:
-    """In place means the file that a link leads to, with its permissions; nothing else is left in the directory."""
+    """A symbolic link is followed, its target keeps its permissions, and no other file is left in the directory."""
     key, public = key_pair(tmp_path, "key", P256)
     directory = tmp_path / "directory"
     directory.mkdir()
@@ -274,7 +274,7 @@ def test_sign_keeps_links_and_modes(run: Run, tmp_path: Path) -> None:
 
 
 def test_augmented_artifacts_can_be_signed(run: Run, tmp_path: Path) -> None:
-    """A signature covers the manifest; whether a device takes the augmented parts is the device's to decide."""
+    """The signature covers the manifest; whether to accept augmented parts is up to the device."""
     key, _ = key_pair(tmp_path, "key", P256)
     assert 0 == run("sign", DATA / "augmented.mender", "-k", key, "-o", tmp_path / "out").code
     assert {**described(run, DATA / "augmented.mender"), "signed": True} == described(run, tmp_path / "out")
@@ -282,7 +282,7 @@ def test_augmented_artifacts_can_be_signed(run: Run, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("where", [600, 3000, -2000, None], ids=["version", "header", "payload", "truncated"])
 def test_no_broken_artifact_is_signed(run: Run, tmp_path: Path, where: int | None) -> None:
-    """What can't be verified stays as it is, and no other file is left."""
+    """An Artifact that can't be verified is left unchanged, and no other file is left behind."""
     key, _ = key_pair(tmp_path, "key", P256)
     content = bytearray((DATA / "rootfs-none.mender").read_bytes())
     if where is None:
@@ -301,7 +301,7 @@ def test_no_broken_artifact_is_signed(run: Run, tmp_path: Path, where: int | Non
 
 
 def planted(directory: Path) -> None:
-    """The files that the wrong inputs speak of."""
+    """Create the files named in the wrong inputs."""
     for name, content in {
         "rootfs.img": "image",
         "ArtifactInstall_Enter_10": "#!/bin/sh\n",
@@ -370,7 +370,7 @@ WRONG: dict[str, tuple[int, str]] = {
 
 @pytest.mark.parametrize("words", WRONG, ids=lambda words: repr(words).strip("'"))
 def test_wrong_inputs(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: str) -> None:
-    """One clear line, exit code 1, or 64 for wrong usage; no file is made or changed."""
+    """One clear line with exit code 1, or 64 for wrong usage; no file is created or changed."""
     planted(tmp_path)
     monkeypatch.chdir(tmp_path)
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
@@ -394,7 +394,7 @@ print(code, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)
 
 
 def peak_kib(*words: str | Path) -> int:
-    """The peak memory of a command in KiB."""
+    """Return the peak memory of a command, in KiB."""
     program = [sys.executable, "-c", MEASURE, "artifact", *map(str, words)]
     done = subprocess.run(program, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False)
     code, peak = done.stderr.split()
@@ -403,7 +403,7 @@ def peak_kib(*words: str | Path) -> int:
 
 
 def test_memory_stays_flat(tmp_path: Path, is_nightly: bool) -> None:
-    """Nothing is held in memory: 64 MiB cost no command more than 1 MiB does, give or take 4 MiB."""
+    """The payload isn't held in memory: 64 MiB need at most 4 MiB more than 1 MiB, for every command."""
     many = 64 if is_nightly else 24
     key, _ = key_pair(tmp_path, "key", P256)
     peaks: dict[int, list[int]] = {}
