@@ -1,4 +1,4 @@
-"""The payload as files: ``artifact extract`` and ``mender_client.Artifact``; only what is verified appears."""
+"""Extraction of the payload by ``artifact extract`` and ``mender_client.Artifact``: only verified files appear."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ TWO_FILES = DATA / "module-files-scripts-meta.mender"
 
 @pytest.fixture
 def run(capsysbinary: pytest.CaptureFixture[bytes]) -> Run:
-    """Runs one command."""
+    """Return a function that runs one command."""
     return make_run(capsysbinary)
 
 
 def contents(directory: Path) -> dict[str, bytes]:
-    """All files of a directory, hidden ones included."""
+    """Return the names and contents of all files in a directory, including hidden ones."""
     return {path.name: path.read_bytes() for path in directory.iterdir()}
 
 
 @pytest.fixture
 def broken(tmp_path: Path) -> Path:
-    """An Artifact whose last payload file isn't what the manifest says, after a good one."""
+    """An Artifact with a good payload file, followed by one that doesn't match the manifest."""
     from core.artifact.forge import Forge, tar_file
 
     members = [tar_file("good", b"good"), tar_file("file", b"CONTENT")]
@@ -39,7 +39,7 @@ def broken(tmp_path: Path) -> Path:
 
 
 def test_extract_writes_each_file(run: Run, tmp_path: Path) -> None:
-    """All files are there, and nothing else; the directory is made, and files of before are replaced."""
+    """Exactly the payload's files are written; the directory is created, and existing files are replaced."""
     directory = tmp_path / "a" / "b"
     expected = {name: run("cat", TWO_FILES, name).out for name in ("text.txt", "small.bin")}
     for _ in range(2):
@@ -50,7 +50,7 @@ def test_extract_writes_each_file(run: Run, tmp_path: Path) -> None:
 
 
 def test_extract_from_a_pipe(tmp_path: Path) -> None:
-    """- is standard input."""
+    """``-`` reads standard input."""
     argv = [str(forking.python()), "-m", "mender_client", "artifact", "extract", "-", str(tmp_path / "out")]
     with TWO_FILES.open("rb") as stream:
         subprocess.run(argv, stdin=stream, check=True)
@@ -58,7 +58,7 @@ def test_extract_from_a_pipe(tmp_path: Path) -> None:
 
 
 def test_nothing_appears_of_a_broken_artifact(run: Run, tmp_path: Path, broken: Path) -> None:
-    """Not even the files that are good, and what was there stays."""
+    """Not even its good files are written, and existing files are kept."""
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "good").write_text("old")
     done = run("extract", broken, tmp_path / "out")
@@ -67,7 +67,7 @@ def test_nothing_appears_of_a_broken_artifact(run: Run, tmp_path: Path, broken: 
 
 
 def test_links_in_the_directory_are_replaced(run: Run, tmp_path: Path) -> None:
-    """Nobody who may write there makes the client write elsewhere."""
+    """A symbolic link in the directory can't be used to make the client write elsewhere."""
     (tmp_path / "out").mkdir()
     (tmp_path / "victim").write_text("untouched")
     (tmp_path / "out" / "text.txt").symlink_to(tmp_path / "victim")
@@ -76,7 +76,7 @@ def test_links_in_the_directory_are_replaced(run: Run, tmp_path: Path) -> None:
 
 
 def test_owner_and_permissions_are_those_of_new_files(run: Run, tmp_path: Path) -> None:
-    """What the Artifact says of them is proven by nothing, and not used."""
+    """Those in the Artifact are ignored, since the manifest doesn't cover them."""
     umask = os.umask(0o027)
     try:
         assert 0 == run("extract", DATA / "rootfs-none.mender", tmp_path / "out").code
@@ -95,7 +95,7 @@ def test_owner_and_permissions_are_those_of_new_files(run: Run, tmp_path: Path) 
     ],
 )
 def test_what_can_t_be_read_or_written(run: Run, tmp_path: Path, artifact: str, directory: str, said: str) -> None:
-    """One line says which."""
+    """One line says which path it is."""
     (tmp_path / "file").touch()
     done = run("extract", tmp_path / artifact, tmp_path / directory)
     assert (1, b"", 1) == (done.code, done.out, done.err.count("\n"))
@@ -103,7 +103,7 @@ def test_what_can_t_be_read_or_written(run: Run, tmp_path: Path, artifact: str, 
 
 
 def test_a_program_sees_what_the_artifact_says(run: Run) -> None:
-    """Names, types, provides and meta-data, without reading the payload."""
+    """Names, types, provides and meta-data are available without reading the payload."""
     artifact = Artifact.open(str(TWO_FILES))
     said = described(run, TWO_FILES)
     payload = said["payloads"][0]
@@ -114,14 +114,14 @@ def test_a_program_sees_what_the_artifact_says(run: Run) -> None:
 
 
 def test_what_is_absent_is_empty() -> None:
-    """A program need not ask for None where an empty mapping says the same."""
+    """Absent provides and meta-data are an empty mapping rather than None."""
     artifact = Artifact.open(DATA / "no-provides-fields.mender")
     assert ({}, None, {}) == (artifact.provides, artifact.clears_provides, artifact.meta_data)
     assert (None, ()) == (Artifact.open(DATA / "bootstrap-no-payload.mender").payload_type, ())
 
 
 def test_a_program_extracts(tmp_path: Path) -> None:
-    """The paths come in the Artifact's order."""
+    """The paths are returned in the Artifact's order."""
     paths = Artifact.open(TWO_FILES).extract(tmp_path / "out")
     assert (tmp_path / "out" / "text.txt", tmp_path / "out" / "small.bin") == paths
     assert {path.name: path.read_bytes() for path in paths} == contents(tmp_path / "out")
@@ -129,15 +129,15 @@ def test_a_program_extracts(tmp_path: Path) -> None:
 
 
 class Slow(io.BytesIO):
-    """A file that takes a few bytes at a time, as a raw device may."""
+    """A file that accepts only some of the bytes in each write, as a raw device may."""
 
-    def write(self, data: memoryview, /) -> int:  # type: ignore[override]  # only memoryviews come
-        """Write some."""
+    def write(self, data: memoryview, /) -> int:  # type: ignore[override]  # only memoryviews are passed
+        """Write at most 1000 bytes."""
         return super().write(data[:1000])
 
 
 def test_a_program_copies_one_file(run: Run) -> None:
-    """To whatever can be written to, however little it takes at once."""
+    """The file is copied to any writable object, including one that accepts few bytes at a time."""
     out = Slow()
     Artifact.open(TWO_FILES).copy("text.txt", out)
     assert run("cat", TWO_FILES, "text.txt").out == out.getvalue()
@@ -148,7 +148,7 @@ def test_a_program_copies_one_file(run: Run) -> None:
 
 
 def test_a_program_gets_the_same_errors(tmp_path: Path, broken: Path) -> None:
-    """A broken payload is noticed when it is read, a missing file at once."""
+    """A broken payload is detected when it is read, a missing file when it is opened."""
     with pytest.raises(ArtifactError, match="isn't what the manifest says"):
         Artifact.open(broken).copy("file", io.BytesIO())
     with pytest.raises(ArtifactError, match="isn't what the manifest says"):

@@ -1,4 +1,4 @@
-"""``artifact write single-file`` and the like: what the update modules of these names expect."""
+"""``artifact write single-file`` and its siblings write what the update modules of these names expect."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ DASH = Shell("/bin/sh", "/usr/bin:/bin")
 
 @pytest.fixture
 def run(capsysbinary: pytest.CaptureFixture[bytes]) -> Run:
-    """Runs one command."""
+    """Return a function that runs one command."""
     return make_run(capsysbinary)
 
 
 def write(run: Run, tmp_path: Path, kind: str, *words: str | Path) -> Path:
-    """Write an Artifact; its path."""
+    """Write an Artifact, and return its path."""
     out = tmp_path / f"{kind}.mender"
     done = run("write", kind, *COMMON, "-o", out, *words)
     assert (0, b"", "") == (done.code, done.out, done.err)
@@ -31,7 +31,7 @@ def write(run: Run, tmp_path: Path, kind: str, *words: str | Path) -> Path:
 
 
 def installed(run: Run, tmp_path: Path, artifact: Path) -> Module:
-    """Give the payload of an Artifact to the shipped module of its type, and install it."""
+    """Install the payload of an Artifact with the shipped update module of its type, and return the module."""
     payload = tmp_path / "payload"
     payload.mkdir()
     files = payload_of(run, artifact, payload)
@@ -43,7 +43,7 @@ def installed(run: Run, tmp_path: Path, artifact: Path) -> Module:
 
 @pytest.mark.parametrize("kind", ["single-file", "directory", "script", "deb", "docker-compose"])
 def test_provides_and_clears(run: Run, tmp_path: Path, kind: str) -> None:
-    """Type, provides, depends and clears are those that ``module-image`` writes for the same files."""
+    """Type, provides, depends and clears are the same as those ``module-image`` writes for the same files."""
     source = tmp_path / "source"
     source.mkdir()
     (source / "a.deb").write_text("#!/bin/sh\n")
@@ -68,7 +68,7 @@ def test_provides_and_clears(run: Run, tmp_path: Path, kind: str) -> None:
 
 
 def test_single_file(run: Run, tmp_path: Path) -> None:
-    """The module installs the file under its name and with its mode."""
+    """The module installs the file with its name and mode."""
     file, target = tmp_path / "app.py", tmp_path / "device/opt"
     file.write_text("print()")
     file.chmod(0o754)
@@ -80,7 +80,7 @@ def test_single_file(run: Run, tmp_path: Path) -> None:
 
 
 def test_directory(run: Run, tmp_path: Path) -> None:
-    """The module installs what is in the directory, links and empty directories too, all of it root's."""
+    """The module installs the directory's contents, including links and empty directories, all owned by root."""
     source, target = tmp_path / "source", tmp_path / "device/www"
     (source / "empty").mkdir(parents=True)
     (source / "z").write_text("z")
@@ -99,7 +99,7 @@ def test_directory(run: Run, tmp_path: Path) -> None:
 
 
 def test_script(run: Run, tmp_path: Path) -> None:
-    """The module runs the scripts."""
+    """The module runs the scripts in the order of their names."""
     scripts = []
     for name in ("20-b", "10-a"):
         scripts.append(tmp_path / name)
@@ -109,7 +109,7 @@ def test_script(run: Run, tmp_path: Path) -> None:
 
 
 def test_docker_compose(run: Run, tmp_path: Path) -> None:
-    """Manifests are packed, and images, if there are any, have the name that the module loads."""
+    """Manifests are packed; images are optional, and get the name that the module loads."""
     source, images = tmp_path / "web", tmp_path / "web-images-2.tar"
     source.mkdir()
     (source / "compose.yml").write_text("services: {}\n")
@@ -143,7 +143,7 @@ def test_docker_compose(run: Run, tmp_path: Path) -> None:
 def test_what_a_module_would_refuse(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], why: str
 ) -> None:
-    """It isn't written, and the message says why."""
+    """It isn't written, and the message gives the reason."""
     for name in ("app", "dest_dir", "a.deb"):
         (tmp_path / name).write_text("")
     monkeypatch.chdir(tmp_path)

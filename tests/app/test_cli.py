@@ -1,4 +1,4 @@
-"""The command line: exit codes, what goes where, and no traceback whatever is wrong, mostly as real processes."""
+"""The command line: exit codes, output streams and the absence of tracebacks, mostly tested with real processes."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from mender_client.commandline import Command, Part
 from mender_client.core.devicekey import fingerprint
 
 NOBODY = "http://127.0.0.1:9"
-"""An address where nobody listens."""
+"""An address where nothing listens."""
 
 
 class Device:
-    """A directory that is a whole device to the program."""
+    """A root directory with everything the program needs of a device."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -45,7 +45,7 @@ class Device:
     def run(
         self, *arguments: str, environment: dict[str, str] | None = None, stdout: int = subprocess.PIPE
     ) -> subprocess.CompletedProcess[str]:
-        """Run the program on this device; a traceback is a fault wherever it shows."""
+        """Run the program on this device; fail if it prints a traceback."""
         done = subprocess.run(
             [str(forking.python()), "-m", "mender_client", "--root", str(self.root), *arguments],
             env={**os.environ, **(environment or {})},
@@ -66,12 +66,12 @@ class Device:
 
 @pytest.fixture
 def device(tmp_path: Path) -> Device:
-    """A device whose server doesn't answer."""
+    """A device whose server doesn't respond."""
     return Device(tmp_path / "root")
 
 
 def test_version(device: Device) -> None:
-    """--version prints name and version, and loads neither network, configuration nor cryptography for it."""
+    """--version prints name and version without loading network, configuration or cryptography modules."""
     assert f"mender-python-client {__version__}\n" == device.run("--version").stdout
     code = (
         "import sys; from mender_client.app.cli import main\n"
@@ -79,7 +79,7 @@ def test_version(device: Device) -> None:
         "except SystemExit: print(*[name for name in ('http', 'ssl', 'logging', 'json', 'cryptography',"
         " 'subprocess', 'socket', 'mender_client.core', 'mender_client.system') if name in sys.modules])"
     )
-    bare = f"import sys; sys.path[:] = {sys.path!r}\n{code}"  # no site, which may measure and import what it likes
+    bare = f"import sys; sys.path[:] = {sys.path!r}\n{code}"  # without site, which may load other modules
     argv = [sys.executable, "-I", "-S", "-c", bare]
     done = subprocess.run(argv, capture_output=True, text=True, check=True)
     assert f"mender-python-client {__version__}\n\n" == done.stdout
@@ -87,7 +87,7 @@ def test_version(device: Device) -> None:
 
 @pytest.mark.parametrize("command", ["status", "history"])
 def test_looking_loads_little(device: Device, command: str) -> None:
-    """``status`` and ``history`` load neither logging, programs, cryptography nor the device API."""
+    """``status`` and ``history`` don't load logging, subprocesses, cryptography or the device API."""
     code = (
         f"import sys; from mender_client.app.cli import main; main(['--root', {str(device.root)!r}, {command!r}])\n"
         "print(*[name for name in ('hashlib', 'http', 'logging', 'ssl', 'subprocess', 'mender_client.core.wire')"
@@ -130,14 +130,14 @@ USAGE: dict[tuple[str, ...], str] = {
 
 @pytest.mark.parametrize("arguments", USAGE, ids=" ".join)
 def test_usage(device: Device, arguments: tuple[str, ...]) -> None:
-    """Wrong usage is exit code 64 and one line on standard error: what is wrong, what was meant, where to look."""
+    """Wrong usage is reported on one line with a suggestion and a hint where to look; the exit code is 64."""
     done = device.call(*arguments)
     assert (64, "", f"mender-python-client{USAGE[arguments]}\n") == (done.returncode, done.stdout, done.stderr)
 
 
 @pytest.mark.parametrize("words", [(), ("artifact",), ("artifact", "write"), ("config",)], ids=" ".join)
 def test_list_of_commands(words: tuple[str, ...]) -> None:
-    """Without a command, the program lists its commands, one a line, within 80 columns, and exits with 64."""
+    """Without a command, the program lists its commands, one per line, within 80 columns, and exits with 64."""
     done = call(*words)
     name = " ".join(("mender-python-client", *words))
     lines = done.stderr.splitlines()
@@ -153,28 +153,28 @@ def test_list_of_commands(words: tuple[str, ...]) -> None:
 
 
 def test_usage_ends_the_process(device: Device) -> None:
-    """The exit code of wrong usage is that of the process."""
+    """The process exits with the code for wrong usage."""
     done = device.run("fly")
     assert (64, "", 1) == (done.returncode, done.stdout, len(done.stderr.splitlines()))
 
 
 @pytest.mark.parametrize("arguments", [("--help",), ("daemon", "-h"), ("artifact", "cat", "-h")], ids=" ".join)
 def test_help(device: Device, arguments: tuple[str, ...]) -> None:
-    """Help is a result: exit code 0, on standard output, with the exit codes."""
+    """Help is written to standard output, lists the exit codes, and exits with 0."""
     done = device.call(*arguments)
     assert (0, "") == (done.returncode, done.stderr)
     assert "exit codes: 0 done; 1 failed; 2 nothing to do" in done.stdout
 
 
 def test_show_artifact(device: Device) -> None:
-    """show-artifact prints the name alone, and needs neither configuration nor server."""
+    """show-artifact prints only the name, and needs neither configuration nor server."""
     device.write("etc/mender/mender.conf", "broken")
     done = device.run("show-artifact")
     assert (0, "release-1\n", "") == (done.returncode, done.stdout, done.stderr)
 
 
 def test_options_around_the_verb(device: Device) -> None:
-    """An option counts before and after the verb, and the later one wins."""
+    """An option is accepted before and after the command; the later one wins."""
     log = device.root / "log"
     arguments = ("send-inventory", "-L", str(log))
     for order in (arguments, (*arguments[1:], arguments[0]), ("-L", "/nowhere", *arguments)):
@@ -184,7 +184,7 @@ def test_options_around_the_verb(device: Device) -> None:
 
 
 def test_options_behind_artifact_cat(device: Device) -> None:
-    """The common options are accepted behind the last verb, too."""
+    """The common options are also accepted after a nested command."""
     done = device.run("artifact", "cat", "/no/such", "-l", "debug")
     assert (1, "mender-python-client: cannot read /no/such: No such file or directory; check the path [ART42]\n") == (
         done.returncode,
@@ -193,7 +193,7 @@ def test_options_behind_artifact_cat(device: Device) -> None:
 
 
 def test_bootstrap(device: Device) -> None:
-    """bootstrap prints the public key as its result; what it did is told on standard error."""
+    """bootstrap writes the public key to standard output, and what it did to standard error."""
     done = device.run("bootstrap")
     assert 0 == done.returncode
     assert done.stdout.startswith("-----BEGIN PUBLIC KEY-----\n")
@@ -204,7 +204,7 @@ def test_bootstrap(device: Device) -> None:
 
 
 def test_all_problems_of_the_configuration(device: Device) -> None:
-    """A wrong configuration is exit code 78 with one line for each problem."""
+    """An invalid configuration leads to exit code 78 and one line per problem."""
     device.write("etc/mender/mender.conf", '{"ServerURL": 5, "SkipVerify": 5}')
     done = device.run("check-update")
     assert (78, "") == (done.returncode, done.stdout)
@@ -216,7 +216,7 @@ def test_all_problems_of_the_configuration(device: Device) -> None:
 
 
 def test_reader_that_has_gone(device: Device) -> None:
-    """Whoever closes the pipe early gets no complaint, and the exit code says that the result was not taken."""
+    """If the reader has closed the pipe, the exit code is 1, and no error is printed."""
     reader, writer = os.pipe()
     os.close(reader)
     done = device.run("show-artifact", stdout=writer)
@@ -225,7 +225,7 @@ def test_reader_that_has_gone(device: Device) -> None:
 
 
 def test_result_on_a_full_disk(device: Device) -> None:
-    """A result that can't be written is a failure, told in one line."""
+    """A result that can't be written is an error, reported on one line."""
     with open("/dev/full", "w") as full:
         done = device.run("show-artifact", stdout=full.fileno())
     assert (1, "mender-python-client: cannot write the result: No space left on device [USE04]\n") == (
@@ -235,14 +235,14 @@ def test_result_on_a_full_disk(device: Device) -> None:
 
 
 def test_result_in_a_poor_encoding(device: Device) -> None:
-    """A name that the terminal can't show is shown in part; it ends nothing."""
+    """Characters that the terminal can't display are escaped; the command succeeds."""
     device.write("etc/mender/artifact_info", "artifact_name=gr\u00fcn\n")
     done = device.run("show-artifact", environment={"PYTHONIOENCODING": "ascii"})
     assert (0, "gr\\xfcn\n") == (done.returncode, done.stdout)
 
 
 def make_key(device: Device) -> Path:
-    """Give the device a key, of a type that is made in no time."""
+    """Give the device a key of a type that is fast to generate; return its path."""
     assert 0 == device.call("bootstrap", "--key-type", "ecdsa").returncode
     return device.data / "mender-agent.pem"
 
@@ -318,12 +318,12 @@ FAULTS: dict[str, tuple[Plant, tuple[str, ...], int, str]] = {
     ),
 }  # fmt: skip
 REAL = ("no configuration", "log file on a full disk", "broken key at the start", "journal that is garbage")
-"""Those of them that are tried on a process of their own: one for each way to end."""
+"""Those of them that are run in a separate process: one for each way to exit."""
 
 
 @pytest.mark.parametrize("name", FAULTS)
 def test_faults(device: Device, name: str) -> None:
-    """Each foreseeable fault has its exit code and a message that names it, and nothing on standard output."""
+    """Each foreseeable fault has its exit code and a specific message, and nothing is written to standard output."""
     plant, arguments, code, text = FAULTS[name]
     plant(device)
     done = device.run(*arguments) if name in REAL else device.call(*arguments)
@@ -333,7 +333,7 @@ def test_faults(device: Device, name: str) -> None:
 
 @pytest.mark.parametrize("words", [("report", "--success", "--timeout", "0"), ("check-update",)], ids=" ".join)
 def test_commands_load_what_they_need(device: Device, words: tuple[str, ...]) -> None:
-    """A command that installs nothing loads neither downloads nor the sub-updater."""
+    """A command that installs nothing loads neither the download code nor the sub-updater's."""
     make_key(device)
     if words[0] == "report":
         device.write("var/lib/mender/update.lock", "d1")
