@@ -1,4 +1,4 @@
-"""mender.conf: two files, one checked configuration, every fault at once."""
+"""mender.conf: two files are merged into one validated configuration, and all faults are reported together."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ SERVER = "https://server.example"
 
 
 class Files:
-    """The two files, by default absent."""
+    """The two files, absent by default."""
 
     def __init__(self, directory: Path) -> None:
         self.main = directory / "main.conf"
         self.fallback = directory / "fallback.conf"
 
     def load(self, main: object = None, fallback: object = None, *, is_server_needed: bool = True) -> LoadedConfig:
-        """Write what is given (text and bytes as they are) and load it."""
+        """Write the given contents (text and bytes verbatim) and load the files."""
         for path, content in ((self.main, main), (self.fallback, fallback)):
             if isinstance(content, bytes):
                 path.write_bytes(content)
@@ -34,21 +34,21 @@ class Files:
         return load_config(self.main, self.fallback, is_server_needed=is_server_needed)
 
     def problems(self, main: object = None, fallback: object = None) -> list[str]:
-        """What is wrong, the directory left out of the paths."""
+        """Return the problems found, without the directory in their paths."""
         with pytest.raises(ConfigError) as caught:
             self.load(main, fallback)
         return [said(problem).replace(f"{self.main.parent}/", "") for problem in caught.value.problems]
 
 
 def said(message: Diagnostic) -> str:
-    """A message with its remedy, without its code."""
+    """Return a message with its remedy, but without its code."""
     assert re.fullmatch(r"CFG[0-9][0-9]", message.code)
     return str(message).removesuffix(f" [{message.code}]")
 
 
 @pytest.fixture
 def files(tmp_path: Path) -> Files:
-    """No files yet."""
+    """The two files, neither of which exists yet."""
     return Files(tmp_path)
 
 
@@ -88,12 +88,12 @@ DEFAULTS: dict[str, object] = {
 
 
 def facts(loaded: LoadedConfig) -> tuple[dict[str, object], tuple[str, ...]]:
-    """What was loaded, as far as the table above knows the settings, and the warnings."""
+    """Return the loaded settings that the table above lists, and the warnings."""
     return {name: getattr(loaded.config, name) for name in DEFAULTS}, tuple(map(said, loaded.warnings))
 
 
 def test_defaults(files: Files) -> None:
-    """A server is enough; everything else has its default, and there is nothing to warn of."""
+    """Only a server is required; all other settings have their defaults, and there are no warnings."""
     assert (DEFAULTS, ()) == facts(files.load({"ServerURL": SERVER}))
 
 
@@ -142,14 +142,14 @@ VALUES: list[tuple[dict[str, object], dict[str, object]]] = [
 
 @pytest.mark.parametrize(("given_", "expected"), VALUES, ids=range(len(VALUES)))
 def test_values(files: Files, given_: dict[str, object], expected: dict[str, object]) -> None:
-    """Each key has its effect, in upper and lower case."""
+    """Each key has its effect, whether written in upper or lower case."""
     base: dict[str, object] = {} if {"ServerURL", "Servers"} & set(given_) else {"ServerURL": SERVER}
     assert ({**DEFAULTS, **expected}, ()) == facts(files.load({**base, **given_}))
 
 
 @pytest.mark.parametrize("key", KEYS, ids=lambda key: key.name)
 def test_every_default_can_be_written(files: Files, key: Key) -> None:
-    """The default of every key may stand in the file as well, and changes nothing."""
+    """The default of every key can be set explicitly, and makes no difference."""
     group, _, inner = key.name.partition(".")
     document = {group: {inner: key.default} if inner else key.default}
     loaded = files.load({"ServerURL": SERVER, **document} if key.name != "ServerURL" else {"ServerURL": SERVER})
@@ -157,7 +157,7 @@ def test_every_default_can_be_written(files: Files, key: Key) -> None:
 
 
 def test_merging(files: Files) -> None:
-    """A key of the main file wins over the fallback file, also inside an object and in another case."""
+    """A key in the main file overrides the fallback file, even inside an object or in different case."""
     loaded = files.load(
         {"serverurl": SERVER, "HttpsClient": {"Key": "/main"}},
         {"ServerURL": "https://other.example", "TenantToken": "t", "HttpsClient": {"Key": "/f", "Certificate": "/f"}},
@@ -174,7 +174,7 @@ def test_one_file_is_enough(files: Files, which: str) -> None:
 
 
 def test_the_same_file_twice(files: Files) -> None:
-    """A file that is named as both is read once: its faults are told once."""
+    """A file given as both main and fallback file is read once, and its faults are reported once."""
     files.main.write_text('{"ServerURL": 5}')
     with pytest.raises(ConfigError) as caught:
         load_config(files.main, files.main)
@@ -187,7 +187,7 @@ def test_byte_order_mark(files: Files) -> None:
 
 
 def test_no_server_needed(files: Files) -> None:
-    """What doesn't talk to a server works without one."""
+    """Commands that don't contact a server work without one."""
     assert () == files.load(is_server_needed=False).config.server_urls
 
 
@@ -304,7 +304,7 @@ FAULTS += [
 
 @pytest.mark.parametrize("case", FAULTS, ids=range(len(FAULTS)))
 def test_faults(files: Files, case: tuple[object, list[str]]) -> None:
-    """Each fault is told with file and key, and in JSON with line and column."""
+    """Each fault is reported with file and key, and JSON syntax errors with line and column."""
     document, expected = case
     problems = files.problems(document)
     assert len(expected) == len(problems), problems
@@ -314,7 +314,7 @@ def test_faults(files: Files, case: tuple[object, list[str]]) -> None:
 
 
 def test_all_faults_at_once(files: Files) -> None:
-    """Every problem of both files is told at once."""
+    """All problems in both files are reported together."""
     assert [
         "main.conf: ServerURL: must be a string",
         "main.conf: SkipVerify: must be true or false",
@@ -326,12 +326,12 @@ def test_all_faults_at_once(files: Files) -> None:
 
 
 def test_secrets_are_not_repeated(files: Files) -> None:
-    """A value that is wrong is not repeated: it may be a secret."""
+    """The message doesn't repeat a wrong value, since it may be a secret."""
     assert "secret" not in " ".join(files.problems({"TenantToken": ["secret"], "ServerURL": "https://u:secret@a"}))
 
 
 def test_unreadable(files: Files) -> None:
-    """A file that is there and can't be read is an error, not an absent file."""
+    """A file that exists but can't be read is an error; it isn't treated as absent."""
     files.main.mkdir()
     assert ["main.conf: cannot be read: Is a directory; check its owner and mode"] == files.problems(None, {})
 
@@ -347,13 +347,13 @@ def test_unreadable(files: Files) -> None:
     ],
 )
 def test_unknown_keys(files: Files, key: str, suggestion: str) -> None:
-    """An unknown key is a warning with the nearest known one, and changes nothing."""
+    """An unknown key causes a warning that suggests the nearest known key, and has no effect."""
     loaded = files.load({"ServerURL": SERVER, key: "x"})
     assert (DEFAULTS, (f"{files.main}: unknown key {key!r} is ignored{suggestion}",)) == facts(loaded)
 
 
 def test_unknown_key_in_an_object(files: Files) -> None:
-    """An unknown key inside an object is told with the object's name."""
+    """An unknown key inside an object is reported with the object's name."""
     loaded = files.load({"ServerURL": SERVER, "Security": {"AuthPrivateKeys": "x"}})
     assert (
         f"{files.main}: unknown key 'Security.AuthPrivateKeys' is ignored; did you mean 'Security.AuthPrivateKey'?",
@@ -390,26 +390,26 @@ TOLERATED: list[tuple[object, dict[str, object], str]] = [
 
 @pytest.mark.parametrize(("given_", "expected", "warning"), TOLERATED, ids=range(len(TOLERATED)))
 def test_tolerated(files: Files, given_: dict[str, object], expected: dict[str, object], warning: str) -> None:
-    """A key that says nothing, and blanks around a word or an address, are a warning, as for the C++ client."""
+    """Empty or null values and spaces around a word or an address cause only a warning, as in the C++ client."""
     loaded = files.load({"ServerURL": SERVER, **given_})
     assert ({**DEFAULTS, **expected}, 1) == (facts(loaded)[0], len(loaded.warnings))
     assert loaded.warnings[0].text == f"{files.main}: {warning}"
 
 
 def test_null_leaves_the_key_to_the_fallback_file(files: Files) -> None:
-    """A key of null counts as missing, so that of the other file holds."""
+    """A key set to null counts as missing, so the fallback file's value is used."""
     assert "t" == files.load({"ServerURL": SERVER, "TenantToken": None}, {"TenantToken": "t"}).config.tenant_token
 
 
 def test_many_unknown_keys(files: Files) -> None:
-    """Twenty unknown keys are named and the rest is counted, without looking for what was meant by each."""
+    """The first twenty unknown keys are named, the rest only counted, without suggestions."""
     keys = {f"NobodyKnowsThis{number}": 1 for number in range(5000)} | {"x" * 100_000: 1}
     warnings = files.load({"ServerURL": SERVER, **keys, "TenantToken": None}).warnings
     assert (22, f"{files.main}: 4981 more unknown keys are ignored") == (len(warnings), said(warnings[-1]))
 
 
 def test_deep_value(files: Files) -> None:
-    """A value that the JSON reader can just take is refused with one problem; Python 3.12 takes it further."""
+    """A deeply nested value is refused with a single problem, whether or not the JSON parser can read it."""
     deep = '{"Servers": ' + "[" * 900 + "]" * 900 + "}"
     (problem,) = files.problems(deep)
     assert problem in (
@@ -420,13 +420,13 @@ def test_deep_value(files: Files) -> None:
 
 @pytest.mark.parametrize("character", ["\\ud800", "\\u009b", "\\u0000", "\\n"])
 def test_characters_that_no_path_has(files: Files, character: str) -> None:
-    """Halves of characters and control characters are refused, since no file name and no header can hold them."""
+    """Surrogates and control characters are refused, since no file name or header can contain them."""
     text = f'{{"ServerURL": "{SERVER}", "DeviceTypeFile": "/a{character}"}}'
     assert ["main.conf: DeviceTypeFile: must not contain control characters"] == files.problems(text)
 
 
 def test_key_with_a_dot(files: Files) -> None:
-    """A dot stands for an object; a name with a dot in it is unknown, and the right form is told."""
+    """A key with a dot in its name is unknown; the warning shows the nested form."""
     loaded = files.load({"ServerURL": SERVER, "HttpsClient.Key": "/k"})
     advice = '; write it as {"HttpsClient": {"Key": …}}'
     assert (DEFAULTS, (f"{files.main}: unknown key 'HttpsClient.Key' is ignored{advice}",)) == facts(loaded)
@@ -434,14 +434,14 @@ def test_key_with_a_dot(files: Files) -> None:
 
 @pytest.mark.parametrize("document", ["{,}", "[]", b"\xff", " " * 1_100_000])
 def test_what_an_unreadable_file_may_hold_is_not_missed(files: Files, document: str | bytes) -> None:
-    """When a file can't be read as a whole, nothing is called missing that may stand in it."""
+    """If a file can't be parsed, keys that it may contain aren't reported as missing."""
     (problem,) = files.problems(document, {"HttpsClient": {"Key": "/k"}})
     assert problem.startswith("main.conf: ")
 
 
 @pytest.mark.parametrize("key", [*ACCEPTED_KEYS, *RETIRED_KEYS])
 def test_keys_of_the_field(files: Files, key: str) -> None:
-    """Keys that other clients of the field know, or knew once, are accepted without a word."""
+    """Keys used by other Mender clients, now or in the past, are accepted silently."""
     group, _, inner = key.partition(".")
     document: dict[str, object] = {group: {inner: 1}} if inner else {key.lower(): {"anything": 1}}
     assert (DEFAULTS, ()) == facts(files.load({"ServerURL": SERVER, **document}))
@@ -457,7 +457,7 @@ _NAMES = st.sampled_from([key.name.partition(".")[0] for key in KEYS]) | st.text
 
 @given(main=st.dictionaries(_NAMES, _JSON, max_size=5) | st.binary(max_size=60))
 def test_anything(tmp_path_factory: pytest.TempPathFactory, main: object) -> None:
-    """Whatever stands in a file, it is a configuration or a ConfigError told in printable lines."""
+    """Any content results in either a configuration or a ConfigError, with printable messages."""
     files = Files(tmp_path_factory.mktemp("config"))
     try:
         loaded: LoadedConfig | ConfigError = files.load(main)
@@ -468,5 +468,5 @@ def test_anything(tmp_path_factory: pytest.TempPathFactory, main: object) -> Non
 
 
 def test_keys_are_explained() -> None:
-    """The table of keys gives each its form and what it does, for the reference page."""
+    """Every key in the table has a value format and a description for the reference page."""
     assert all(key.form and key.help.endswith(".") for key in KEYS)

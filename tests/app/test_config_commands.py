@@ -1,4 +1,4 @@
-"""``config check``, ``show`` and ``explain``."""
+"""``config check``, ``show``, ``set`` and ``explain``."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Done:
 
 
 class Device:
-    """A directory that is a device with two files."""
+    """A root directory with the two configuration files."""
 
     def __init__(self, root: Path, capture: pytest.CaptureFixture[str]) -> None:
         self.root = root
@@ -33,7 +33,7 @@ class Device:
         self._capture = capture
 
     def write(self, main: object = None, fallback: object = None) -> None:
-        """Write the files that are given."""
+        """Write the given files."""
         for path, content in ((self.main, main), (self.fallback, fallback)):
             if content is not None:
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -48,7 +48,7 @@ class Device:
 
 @pytest.fixture
 def device(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Device:
-    """No files yet."""
+    """A device without configuration files."""
     return Device(tmp_path, capsys)
 
 
@@ -56,13 +56,13 @@ FILES = "/etc/mender/mender.conf and /var/lib/mender/mender.conf"
 
 
 def test_check_of_a_good_configuration(device: Device) -> None:
-    """A configuration without a fault is exit code 0, and the two files are named."""
+    """A correct configuration leads to exit code 0 and one line that names both files."""
     device.write({"ServerURL": "https://a"}, {"TenantToken": "t"})
     assert Done(0, f"{FILES}: no errors, no warnings\n", "") == device.config("check")
 
 
 def test_check_tells_all_at_once(device: Device) -> None:
-    """Every fault of both files and every warning is told, and exit code 78 says that a client would not start."""
+    """All errors and warnings in both files are reported; exit code 78 means that the client would not start."""
     device.write({"ServerURL": 5, "Colour": 1, "DBus": {}}, {"TenantToken": 5})
     expected = [
         "error: /etc/mender/mender.conf: ServerURL: must be a string [CFG12]",
@@ -75,7 +75,7 @@ def test_check_tells_all_at_once(device: Device) -> None:
 
 
 def test_check_for_programs(device: Device) -> None:
-    """``--json`` gives problems and warnings as lists."""
+    """``--json`` outputs problems and warnings as lists."""
     device.write({"ServerURL": "https://a", "SkipVerfy": True})
     done = device.config("check", "--json")
     warning = "/etc/mender/mender.conf: unknown key 'SkipVerfy' is ignored; did you mean 'SkipVerify'? [CFG11]"
@@ -83,7 +83,7 @@ def test_check_for_programs(device: Device) -> None:
 
 
 def test_check_of_gates(device: Device) -> None:
-    """A gate that can't work on this device is a fault; a file that is checked alone may be for another device."""
+    """A gate that can't work on this device is an error, but in a file given by path it is not checked."""
     device.write({"ServerURL": "https://a", "UpdateGates": {"Reboot": "run /bin/gone"}})
     problem = "error: UpdateGates.Reboot: cannot be run: /bin/gone is missing or not executable; "
     remedy = "install the program there, with mode 755 [CFG25]"
@@ -92,7 +92,7 @@ def test_check_of_gates(device: Device) -> None:
 
 
 def test_check_of_a_file_that_is_broken(device: Device) -> None:
-    """A file that is no JSON is one fault: nothing is called missing that may stand in it."""
+    """A file that isn't valid JSON is a single error; keys that it may contain aren't reported as missing."""
     device.write("{,}")
     done = device.config("check")
     assert 78 == done.code
@@ -101,7 +101,7 @@ def test_check_of_a_file_that_is_broken(device: Device) -> None:
 
 
 def test_check_of_any_file(device: Device, capsys: pytest.CaptureFixture[str]) -> None:
-    """On a workstation a file is checked by its path."""
+    """On a workstation, ``--config`` checks any file."""
     device.write({"ServerURL": "https://a", "UpdatePollIntervalSeconds": 0})
     data = str(device.root / "none")
     assert 78 == main(["config", "check", "--config", str(device.main), "--data", data])
@@ -109,7 +109,7 @@ def test_check_of_any_file(device: Device, capsys: pytest.CaptureFixture[str]) -
 
 
 def test_check_of_one_file(device: Device, tmp_path: Path) -> None:
-    """A file that is named is checked alone, wherever it is and whatever this device's files hold."""
+    """A file given as an argument is checked on its own, independently of this device's files."""
     device.write("{", "{")
     file = tmp_path / "new.conf"
     file.write_text(json.dumps({"ServerURL": "https://a", "Colour": 1}))
@@ -128,13 +128,13 @@ def test_check_of_one_file(device: Device, tmp_path: Path) -> None:
 
 
 def shown(device: Device, *words: str) -> dict[str, tuple[object, str]]:
-    """What ``show --json`` says, value and origin by key."""
+    """Return value and origin by key from the output of ``show --json``."""
     done = device.config("show", "--json", *words)
     return {name: (one["value"], one["origin"]) for name, one in json.loads(done.out).items()}
 
 
 def test_show_tells_values_and_origins(device: Device) -> None:
-    """The merged result is shown with the origin of each value: a file, the default, or an option."""
+    """The merged result is shown with the origin of each value: a file, the default or an option."""
     device.write(
         {"servers": [{"ServerURL": "https://a"}], "HttpsClient": {"Key": "/k"}},
         {"UpdatePollIntervalSeconds": 5, "HttpsClient": {"Key": "/f", "Certificate": "/c"}},
@@ -151,7 +151,7 @@ def test_show_tells_values_and_origins(device: Device) -> None:
 
 
 def test_show_only_what_is_set(device: Device) -> None:
-    """``--changed`` leaves out the defaults."""
+    """``--changed`` omits the defaults."""
     device.write({"ServerURL": "https://a", "HttpsClient": {"Key": "/k"}}, {"TenantToken": "t"})
     values = shown(device, "--changed", "--log-level", "debug")
     assert ["ServerURL", "TenantToken", "HttpsClient.Key", "DaemonLogLevel"] == list(values)
@@ -160,7 +160,7 @@ def test_show_only_what_is_set(device: Device) -> None:
 
 
 def test_show_masks_secrets(device: Device) -> None:
-    """A token and a PIN are never shown, and one can see that they are set."""
+    """Tokens and PINs are masked, so that only their presence is visible."""
     key = "pkcs11:token=a;object=b?pin-value=9753&x=y"
     device.write({"ServerURL": "https://a", "TenantToken": "gehei\u006d", "Security": {"AuthPrivateKey": key}})
     for words in (("show",), ("show", "--json")):
@@ -174,7 +174,7 @@ def test_show_masks_secrets(device: Device) -> None:
 
 
 def test_show_of_a_wrong_configuration(device: Device) -> None:
-    """What can be shown is shown, what is wrong is told on standard error, and the exit code is 78."""
+    """The valid part is shown, errors go to standard error, and the exit code is 78."""
     device.write({"ServerURL": "https://a", "SkipVerify": "no"})
     done = device.config("show")
     assert (78, "error: /etc/mender/mender.conf: SkipVerify: must be true or false [CFG12]\n") == (done.code, done.err)
@@ -182,7 +182,7 @@ def test_show_of_a_wrong_configuration(device: Device) -> None:
 
 
 def test_show_is_safe_on_a_terminal(device: Device) -> None:
-    """A value that would steer a terminal is made harmless."""
+    """Control characters in a value are made harmless."""
     device.write({"ServerURL": "https://a", "RootfsPartA": "a\u202eb\u009b31m"})
     assert device.config("show").out.replace("\n", "").isprintable()
 
@@ -201,7 +201,7 @@ SETTINGS: list[tuple[str, str, dict[str, object]]] = [
 
 @pytest.mark.parametrize(("key", "value", "expected"), SETTINGS, ids=[key for key, _, _ in SETTINGS])
 def test_set(device: Device, key: str, value: str, expected: dict[str, object]) -> None:
-    """A key is set in the main file; what else stands there is kept, with spelling, order and the file's mode."""
+    """The key is set in the main file; other keys, their spelling and order, and the file's mode are preserved."""
     before = {"Colour": [1], "serverurl": "https://a", "Security": None}
     device.write(before)
     device.main.chmod(0o640)
@@ -213,7 +213,7 @@ def test_set(device: Device, key: str, value: str, expected: dict[str, object]) 
 
 
 def test_set_twice(device: Device) -> None:
-    """Two keys of one object stand in it together, and the first key makes the file, readable by its owner alone."""
+    """Two keys of one object are stored in it together; if the file doesn't exist, it is created with mode 600."""
     assert 0 == device.config("set", "Security.SSLEngine", "e").code
     assert 0 == device.config("set", "security.authprivatekey", "/k").code
     assert {"Security": {"SSLEngine": "e", "AuthPrivateKey": "/k"}} == json.loads(device.main.read_text())
@@ -221,7 +221,7 @@ def test_set_twice(device: Device) -> None:
 
 
 def test_set_a_pair(device: Device) -> None:
-    """Of two keys that need each other either is set first, with a warning; a wrong value can be set right."""
+    """Either of two interdependent keys can be set first, with a warning; a wrong value can be corrected."""
     device.write({"ServerURL": 5})
     assert 0 == device.config("set", "ServerURL", "https://a").code
     done = device.config("set", "HttpsClient.Key", "/k")
@@ -246,7 +246,7 @@ def test_set_a_pair(device: Device) -> None:
     ],
 )
 def test_set_refuses(device: Device, before: object, key: str, value: str, code: int, words: str) -> None:
-    """A wrong key or value, and a file that would have errors, change nothing."""
+    """A wrong key or value, or one that would make the file invalid, changes nothing."""
     device.write(before)
     content = device.main.read_bytes()
     done = device.config("set", key, value)
@@ -255,7 +255,7 @@ def test_set_refuses(device: Device, before: object, key: str, value: str, code:
 
 
 def test_set_of_a_link(device: Device) -> None:
-    """A link is not replaced by a file."""
+    """A symbolic link isn't replaced by a file."""
     device.write({})
     device.main.rename(device.root / "real.conf")
     device.main.symlink_to(device.root / "real.conf")
@@ -265,7 +265,7 @@ def test_set_of_a_link(device: Device) -> None:
 
 
 def test_explain(device: Device) -> None:
-    """A key is explained with its meaning, value, unit, default and an example, in whatever case it is asked for."""
+    """A key, given in any case, is explained with its meaning, value, unit, default and an example."""
     text = """\
 UpdatePollIntervalSeconds
   Time between two update polls.
@@ -283,7 +283,7 @@ HttpsClient.Key
 
 
 def test_explain_all(device: Device) -> None:
-    """Without a key all of both files are explained."""
+    """Without a key, all keys of both files are explained."""
     lines = device.config("explain").out.splitlines()
     assert [key.name for key in (*KEYS, *CONNECT_KEYS.keys)] == [
         line for line in lines if line and not line.startswith(" ")
@@ -299,13 +299,13 @@ def test_explain_all(device: Device) -> None:
     ],
 )
 def test_explain_an_object(device: Device, name: str, keys: list[str]) -> None:
-    """The name of an object stands for all keys in it that have an effect."""
+    """The name of an object selects all its keys that have an effect."""
     lines = device.config("explain", name).out.splitlines()
     assert keys == [line for line in lines if line and not line.startswith(" ")]
 
 
 def test_explain_what_has_no_effect(device: Device) -> None:
-    """A key of other clients is called what it is."""
+    """A key used only by other Mender clients is explained as such."""
     done = device.config("explain", "dbus")
     assert Done(0, "DBus\n  Used by other Mender clients; has no effect here.\n", "") == done
 
@@ -315,6 +315,6 @@ def test_explain_what_has_no_effect(device: Device) -> None:
     [("ServrURL", "did you mean 'ServerURL'?"), ("Colour", "list all keys with 'config explain'")],
 )
 def test_explain_an_unknown_key(device: Device, key: str, advice: str) -> None:
-    """An unknown key is exit code 64 and a suggestion."""
+    """An unknown key leads to exit code 64 and a suggestion."""
     message = f"cannot explain '{key}': there is no such key; {advice} [USE01]\n"
     assert Done(64, "", message) == device.config("explain", key)

@@ -1,4 +1,4 @@
-"""The JSON Schema of mender.conf says what the parser says."""
+"""The JSON Schema of mender.conf agrees with the parser."""
 
 from __future__ import annotations
 
@@ -23,9 +23,10 @@ NAMES = [*(key.name for key in KEYS), *ACCEPTED_KEYS, *RETIRED_KEYS]
 
 
 def problems(document: object) -> list[str]:
-    """What the parser finds wrong in a file that holds the document; a partner may stand in the other file.
+    """Return the parser's problems with a file that contains the document.
 
-    Values that are tolerated with a warning are wrong to the schema.
+    Values tolerated with a warning count as problems, as in the schema. A missing HttpsClient.Certificate or .Key isn't
+    a problem, since the other file may contain it.
     """
     findings = examine(NOWHERE, NOWHERE, is_server_needed=False, instead_of_main=json.dumps(document).encode())
     tolerated = [one for one in findings.warnings if one.code in ("CFG20", "CFG21")]
@@ -35,8 +36,8 @@ def problems(document: object) -> list[str]:
 
 @functools.cache
 def validator() -> Draft202012Validator:
-    """What applies the schema; without the grammars of addresses, which take seconds to load and are not used here."""
-    sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]  # as if it were not installed
+    """Return a validator for the schema, without the address grammars, which are slow to load and not used here."""
+    sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]  # as if it weren't installed
     try:
         from jsonschema import Draft202012Validator
     finally:
@@ -45,26 +46,26 @@ def validator() -> Draft202012Validator:
 
 
 def agree(document: object) -> bool:
-    """Whether schema and parser are of one mind; assert it, and tell whether they accept."""
+    """Assert that schema and parser agree, and return whether they accept the document."""
     found = problems(document)
     assert validator().is_valid(document) is (found == []), found
     return found == []
 
 
 def nested(name: str, value: object) -> dict[str, Any]:
-    """A document with this key."""
+    """Return a document with this key."""
     group, _, inner = name.partition(".")
     return {group: {inner: value}} if inner else {name: value}
 
 
 def test_the_schema_is_one() -> None:
-    """The schema is valid by the rules of its draft."""
+    """The schema is valid according to its draft."""
     validator().check_schema(build_schema())
 
 
 @pytest.mark.parametrize("key", KEYS, ids=lambda key: key.name)
 def test_defaults_and_examples(key: Key) -> None:
-    """The default and the example of every key are accepted by both; a key whose default says nothing has one."""
+    """Both accept the default and the example of every key; a key whose default is empty has an example."""
     assert agree(nested(key.name, list(key.default) if isinstance(key.default, tuple) else key.default))
     assert key.default not in ("", ()) or key.example is not None
     if key.example is not None:
@@ -74,11 +75,11 @@ def test_defaults_and_examples(key: Key) -> None:
 @pytest.mark.parametrize("key", KEYS, ids=lambda key: key.name)
 @pytest.mark.parametrize("change", [str.upper, str.lower], ids=["upper", "lower"])
 def test_other_case(key: Key, change: Any) -> None:
-    """A wrong value is refused by both in whatever case the key is written."""
+    """Both refuse a wrong value whatever the case of the key."""
     assert not agree(nested(change(key.name), {"not": "a value"}))
 
 
-# numbers such as 5.0 are left out: they are whole numbers to JSON Schema, and not to the parser
+# without numbers such as 5.0, which are integers in JSON Schema but not for the parser
 _FRACTIONS = st.floats(allow_nan=False, allow_infinity=False).filter(lambda number: not number.is_integer())
 _WORDS = st.sampled_from(
     ["", "/a", "debug", "INFO", "List", "plain", "a\nb", "info\n", "http://a", "https://a/\n", "\x7f", "gr\u00fcn"]
@@ -103,7 +104,7 @@ _CASED = _TOP | _TOP.map(str.upper) | _TOP.map(str.lower)
 
 
 def _is_unique(document: dict[str, Any]) -> bool:
-    # a key that is given twice in different case is a fault that no schema can say
+    # a schema can't express that a key must not be given twice in different case
     return all(
         len({name.lower() for name in one}) == len(one)
         for one in (document, *(inner for inner in document.values() if isinstance(inner, dict)))
@@ -135,7 +136,7 @@ def _is_unique(document: dict[str, Any]) -> bool:
 @example({"UpdateGates.Install": "ask"})
 @example({"Updategates": None})
 def test_schema_and_parser_agree(document: dict[str, Any]) -> None:
-    """What the schema accepts the parser accepts, and the other way round."""
+    """Schema and parser accept the same documents."""
     agree(document)
 
 
@@ -179,11 +180,11 @@ _SPEED_PARTS = [*_WINDOW_PARTS, "65536", "0", "unlimited", "Stop", "stop", "1e6"
 @example(["stop", "Mon 05:00-05:00 65536"])
 @example(["Mon 0"])
 def test_speeds(value: object) -> None:
-    """Schema and parser agree about speeds by the clock."""
+    """Schema and parser agree about speed limits by time of day."""
     agree({"DownloadSpeedLimit": value})
 
 
 def test_a_file_is_an_object() -> None:
-    """Anything but an object is refused by both."""
+    """Both refuse a document that isn't an object."""
     documents: list[object] = [[], "x", 5, None]
     assert not any(agree(document) for document in documents)

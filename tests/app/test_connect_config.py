@@ -52,11 +52,11 @@ STOCK: dict[str, Any] = {
     "HttpsClient": {"Certificate": "", "Key": "", "SkipVerify": False},
     "RemoteTerminal": True,
 }
-"""A file with all that the stock add-on and the archived client know."""
+"""A file with every key that the stock add-on and the archived client use."""
 
 
 class Device:
-    """A directory that is a device with a right ``mender.conf``."""
+    """A root directory with a valid ``mender.conf``."""
 
     def __init__(self, root: Path, capture: pytest.CaptureFixture[str]) -> None:
         self.root = root
@@ -66,7 +66,7 @@ class Device:
         self._capture = capture
 
     def check(self, content: object) -> tuple[int, list[str], list[str]]:
-        """Write the file and check it: the exit code, errors and warnings."""
+        """Write the file and check it; return the exit code, errors and warnings."""
         self.file.write_text(content if isinstance(content, str) else json.dumps(content))
         code = main(["--root", str(self.root), "config", "check", "--json"])
         said = json.loads(self._capture.readouterr().out)
@@ -75,12 +75,12 @@ class Device:
 
 @pytest.fixture
 def device(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Device:
-    """The device."""
+    """A device without ``mender-connect.conf``."""
     return Device(tmp_path, capsys)
 
 
 def test_every_stock_key(device: Device) -> None:
-    """A file of the stock add-on is taken without a word, whatever it holds; case doesn't matter."""
+    """All keys of the stock add-on are accepted silently, in any case."""
     assert (0, [], []) == device.check(STOCK)
     config, _ = load_connect(device.file, device.file)
     lower, _ = load_connect(_write(device.root / "lower", json.dumps(_lower(STOCK))), device.file.with_name("none"))
@@ -132,7 +132,7 @@ MISTAKES: list[tuple[object, str]] = [
 @pytest.mark.skipif(os.geteuid() != 0, reason="the users of the table")
 @pytest.mark.parametrize(("content", "words"), MISTAKES, ids=range(len(MISTAKES)))
 def test_mistakes(device: Device, content: object, words: str) -> None:
-    """A mistake is one error, which names the key, and exit code 78; connect says the same and doesn't start."""
+    """A mistake is one error that names the key, and exit code 78; connect exits with the same code."""
     code, problems, _ = device.check(content)
     assert (78, 1) == (code, len(problems)), problems
     assert words in problems[0]
@@ -156,7 +156,7 @@ DOUBTS: list[tuple[dict[str, Any], str]] = [
 
 @pytest.mark.parametrize(("keys", "words"), DOUBTS, ids=range(len(DOUBTS)))
 def test_doubts(device: Device, keys: dict[str, Any], words: str) -> None:
-    """What may be a mistake is one warning; connect starts all the same."""
+    """A possible mistake is one warning, and exit code 0."""
     code, problems, warnings = device.check({"User": ME, **keys})
     assert (0, [], 1) == (code, problems, len(warnings)), warnings
     assert words in warnings[0]
@@ -172,6 +172,6 @@ def test_doubts(device: Device, keys: dict[str, Any], words: str) -> None:
     ],
 )
 def test_no_doubt(device: Device, keys: dict[str, Any]) -> None:
-    """Limits that are off on purpose, and the shell where there are no terminals, are nobody's mistake."""
+    """Disabled limits, globs in Chroot, and a shell or user that disabled terminals don't need cause no warning."""
     given = {name: value for name, value in {"User": ME, **keys}.items() if value is not None}
     assert (0, [], []) == device.check(given)

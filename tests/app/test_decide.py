@@ -1,4 +1,4 @@
-"""What people decide about updates, as the commands read it."""
+"""Decisions about updates, as given to the commands."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ NOW = datetime(2026, 11, 28, 15, 30, tzinfo=timezone.utc)
 
 @pytest.fixture
 def berlin(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A device in Berlin."""
+    """Set the time zone to that of Berlin."""
     monkeypatch.setenv("TZ", "CET-1CEST,M3.5.0,M10.5.0/3")
     time.tzset()
     yield
@@ -37,7 +37,7 @@ def berlin(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     ("text", "seconds"), [("90m", 5400), ("5min", 300), ("4h", 14400), ("4 h", 14400), ("2d", 172800), ("1w", 604800)]
 )
 def test_length(text: str, seconds: int) -> None:
-    """A postponement may be a length."""
+    """A postponement may be given as a duration."""
     assert NOW + timedelta(seconds=seconds) == parse_end(text, NOW)
 
 
@@ -55,7 +55,7 @@ def test_length(text: str, seconds: int) -> None:
     ],
 )
 def test_time(now: str, text: str, end: str) -> None:
-    """A time is one of the device's zone, also when its offset changes before, unless it names another one."""
+    """A time is in the device's time zone, even if the offset changes before it, unless it has an offset of its own."""
     assert datetime.fromisoformat(end) == parse_end(text, datetime.fromisoformat(now).astimezone())
 
 
@@ -64,19 +64,19 @@ def test_time(now: str, text: str, end: str) -> None:
     ["", "soon", "4", "4y", "-4h", "٤h", "25:00", "0h", "367d", "2020-01-01T00:00+00:00", "999999999w", "0001-01-01"],
 )
 def test_no_end(text: str) -> None:
-    """What is neither a length nor a time, is over, or is too far away, is refused."""
+    """Anything but a duration or a time is refused, as is an end in the past or too far in the future."""
     with pytest.raises(ValueError, match="is n"):
         parse_end(text, NOW)
 
 
 def test_who_decides() -> None:
-    """Whoever called sudo decides; else the user of the command."""
+    """The decision is attributed to the user who called sudo, or else to the user running the command."""
     assert "anna" == person({"SUDO_USER": "anna"})
     assert pwd.getpwuid(os.getuid()).pw_name == person({})
 
 
 def test_decisions_of_all(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A decision about all updates is stored without an update, with who and why, and may be repeated."""
+    """A decision about all updates needs no update; it is stored with its author and reason, and may be repeated."""
     paths = Paths.locate(root=str(tmp_path))
     for _ in range(2):
         assert ExitCode.DONE is decide(paths, lambda to: to.pause("anna", "the machine runs", is_all=True))
@@ -95,7 +95,7 @@ def test_decisions_of_all(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_no_right(tmp_path: Path) -> None:
-    """Who may not write the state file is told who may."""
+    """If the state file may not be written, the message says who may do it."""
     paths = Paths.locate(root=str(tmp_path))
 
     def pause(_: UpdateDecisions) -> str:
@@ -108,7 +108,7 @@ def test_no_right(tmp_path: Path) -> None:
 
 
 def test_no_update(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Without an update, a decision about it is none: exit code 2."""
+    """If no update is in progress, a decision about it leads to exit code 2."""
     paths = Paths.locate(root=str(tmp_path))
     assert ExitCode.NOTHING is decide(paths, lambda to: to.refuse("anna"))
     assert "no update is in progress" in capsys.readouterr().err

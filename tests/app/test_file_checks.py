@@ -1,4 +1,4 @@
-"""The operator's files are held against the rules before anything relies on them."""
+"""Owner and mode of the operator's files are checked before the files are used."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ SETTINGS = {
 
 
 def told(message: Diagnostic) -> str:
-    """Text and remedy of a message."""
+    """Return the text and the remedy of a message."""
     return f"{message.text}; {message.remedy}"
 
 
 class Files:
-    """A device whose files all exist, private ones private.
+    """A device on which all files exist, with restrictive modes for secrets.
 
     Args:
-        root: its directory.
+        root: the device's root directory.
     """
 
     def __init__(self, root: Path) -> None:
@@ -61,13 +61,13 @@ class Files:
         self.paths.config.write_text(json.dumps({**SETTINGS, **further}))
 
     def chmod(self, name: str, mode: int) -> str:
-        """Change a mode; returns the path."""
+        """Change the mode of a file, and return its path."""
         path = self.paths.root / name
         path.chmod(mode)
         return str(path)
 
     def findings(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """Problems and warnings."""
+        """Return problems and warnings."""
         loaded = load_config(self.paths.config, self.paths.fallback_config)
         findings = look_at_files(loaded.config, self.paths)
         return tuple(map(told, findings.problems)), tuple(map(told, findings.warnings))
@@ -75,12 +75,12 @@ class Files:
 
 @pytest.fixture
 def files(tmp_path: Path) -> Files:
-    """A device."""
+    """A device with all its files."""
     return Files(tmp_path / "device")
 
 
 def test_in_order(files: Files) -> None:
-    """With everything in order nothing is said."""
+    """If all modes are correct, nothing is reported."""
     assert ((), ()) == files.findings()
 
 
@@ -96,7 +96,7 @@ def test_in_order(files: Files) -> None:
     ],
 )
 def test_refused(files: Files, name: str, setting: str) -> None:
-    """What decides about trust is refused when another user could change it; the setting and the remedy are named."""
+    """A key or certificate that another user could change is refused, with its setting and a remedy."""
     path = files.chmod(name, 0o602)
     sentence = f"{setting}: another user could change it: everybody can write to {path}; run 'chmod o-w {path}'"
     assert (sentence,) == files.findings()[0]
@@ -106,7 +106,7 @@ def test_refused(files: Files, name: str, setting: str) -> None:
 
 
 def test_named_device_key(files: Files) -> None:
-    """The key that the configuration names is held against the same rules, and the generated one is left alone."""
+    """A key named in the configuration is checked by the same rules, and the generated one isn't checked."""
     files.configure(Security={"AuthPrivateKey": "/etc/mender/device.key"})
     files.chmod("var/lib/mender/mender-agent.pem", 0o666)
     path = files.chmod("etc/mender/device.key", 0o602)
@@ -116,7 +116,7 @@ def test_named_device_key(files: Files) -> None:
 
 
 def test_key_in_a_token(files: Files) -> None:
-    """A key that is no file is no matter of modes."""
+    """A key in a PKCS#11 token has no file mode to check."""
     loaded = load_config(files.paths.config, files.paths.fallback_config)
     files.configure(Security={"AuthPrivateKey": "pkcs11:object=device"})
     loaded = load_config(files.paths.config, files.paths.fallback_config)
@@ -124,7 +124,7 @@ def test_key_in_a_token(files: Files) -> None:
 
 
 def test_data_directory(files: Files) -> None:
-    """A data directory in which others can write is refused, sticky or not: the verified Artifact lies in it."""
+    """A data directory that others can write to is refused, even if sticky, since it contains the verified Artifact."""
     path = files.chmod("var/lib/mender", 0o1777)
     assert (
         f"the data directory: another user could change it: everybody can write to {path}; run 'chmod o-w {path}'"
@@ -134,7 +134,7 @@ def test_data_directory(files: Files) -> None:
 
 @pytest.mark.parametrize("name", ["etc/mender/mender.conf", "var/lib/mender/mender.conf", "etc/mender"])
 def test_configuration(files: Files, name: str) -> None:
-    """A configuration that another user could have written isn't even read."""
+    """A configuration that another user could have written isn't read."""
     path = files.chmod(name, 0o777)
     with pytest.raises(ConfigError, match="another user could have written it: everybody can write to") as caught:
         check_configuration_files(files.paths)
@@ -143,7 +143,7 @@ def test_configuration(files: Files, name: str) -> None:
 
 
 def test_configuration_in_order(files: Files) -> None:
-    """One that only its owner can write is read, and so is one behind a link of the operator's own."""
+    """A configuration that only its owner can write is accepted, even behind the operator's own symbolic link."""
     aside = files.paths.data / "real.conf"
     files.paths.config.rename(aside)
     files.paths.config.symlink_to(aside)
@@ -159,14 +159,14 @@ def test_configuration_in_order(files: Files) -> None:
     ],
 )
 def test_secret(files: Files, name: str, what: str) -> None:
-    """A secret that others can read is a warning with its remedy; archived devices must go on working."""
+    """A secret that others can read causes only a warning with a remedy, so that archived devices keep working."""
     path = files.chmod(name, 0o604)
     sentence = f"{what}: another user can read this secret: everybody can read {path}; run 'chmod o-r {path}'"
     assert ((), (sentence,)) == files.findings()
 
 
 def test_pin_in_the_configuration(files: Files) -> None:
-    """A configuration with the PIN of a token is a secret as one with a tenant token is."""
+    """A configuration with a PKCS#11 PIN is as secret as one with a tenant token."""
     files.configure(TenantToken="", Security={"AuthPrivateKey": "pkcs11:object=device?pin-value=1234"})
     path = files.chmod("etc/mender/mender.conf", 0o644)
     sentence = "Security.AuthPrivateKey (pin-value): another user can read this secret: "
@@ -174,7 +174,7 @@ def test_pin_in_the_configuration(files: Files) -> None:
 
 
 def test_log_directory_of_others(files: Files) -> None:
-    """A directory for deployment logs where others can write is a warning."""
+    """A directory for deployment logs that others can write to causes a warning."""
     files.configure(UpdateLogPath="/var/log")
     (files.paths.root / "var/log").mkdir()
     path = files.chmod("var/log", 0o777)
@@ -183,7 +183,7 @@ def test_log_directory_of_others(files: Files) -> None:
 
 
 def test_configuration_without_a_secret(files: Files) -> None:
-    """A configuration without a tenant token may be read by everybody."""
+    """A configuration without a tenant token may be world-readable."""
     files.configure(TenantToken="")
     files.chmod("etc/mender/mender.conf", 0o644)
     assert ((), ()) == files.findings()
@@ -191,7 +191,7 @@ def test_configuration_without_a_secret(files: Files) -> None:
 
 @pytest.mark.parametrize("name", ["var/lib/mender/device_type", "etc/mender/artifact_info"])
 def test_what_is_told(files: Files, name: str) -> None:
-    """What is only told to the server is a warning when another user could change it."""
+    """A file whose content is only reported to the server causes a warning if another user could change it."""
     path = files.chmod(name, 0o646)
     problems, warnings = files.findings()
     assert () == problems
@@ -201,7 +201,7 @@ def test_what_is_told(files: Files, name: str) -> None:
 
 
 def test_passphrase_file(files: Files) -> None:
-    """A passphrase file is refused when others can change it, and warned about when they can read it."""
+    """A passphrase file is refused if others can change it, and causes a warning if they can read it."""
     loaded = load_config(files.paths.config, files.paths.fallback_config)
     path = files.paths.root / "etc/mender/passphrase"
     path.write_text("x")
@@ -213,7 +213,7 @@ def test_passphrase_file(files: Files) -> None:
 
 
 def test_directory_of_certificates(files: Files) -> None:
-    """In a directory of certificates each of them counts."""
+    """In a directory of certificates, each of them is checked."""
     directory = files.paths.root / "etc/mender/ca"
     directory.mkdir(mode=0o755)
     (directory / "one.pem").write_text("x")
@@ -225,7 +225,7 @@ def test_directory_of_certificates(files: Files) -> None:
 
 
 def test_conditions_that_cannot_be_read(files: Files) -> None:
-    """A gate whose file is missing or no file is refused; below /run or /sys it may come later."""
+    """A gate's file must exist and be a regular file; below /run or /sys it may be created later."""
     files.configure(
         UpdateGates={
             "Install": ["when /etc/mender/gone = 1", "when /etc/mender/gone != 2", "when /etc/mender/ca.crt = {}"],
@@ -247,7 +247,7 @@ def test_conditions_that_cannot_be_read(files: Files) -> None:
 
 
 def test_gates_that_cannot_work(files: Files) -> None:
-    """A gate whose program is missing or could be another user's, or whose time zone is unknown, is refused."""
+    """A gate is refused if its program is missing or could be changed by another user, or its time zone is unknown."""
     gate = files.paths.root / "etc/mender/gate"
     gate.touch()
     gate.chmod(0o757)
