@@ -1,4 +1,4 @@
-"""How the devices of a gateway are described."""
+"""The descriptions of the devices of a gateway."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from mender_client.app.gateway.entries import Found, read_entries
 
 
 def read(directory: Path) -> Found:
-    """What is described there."""
+    """Read the descriptions in a directory."""
     return read_entries(directory, Path("/"))
 
 
 def folder(directory: Path, name: str) -> Path:
-    """A directory that describes a device."""
+    """Create a directory that describes a device, and return it."""
     (directory / name).mkdir()
     (directory / name / "device.json").write_text("{}")
     return directory / name
@@ -31,7 +31,7 @@ def folder(directory: Path, name: str) -> Path:
     ids=ascii,
 )
 def test_odd_names(tmp_path: Path, name: str) -> None:
-    """A name that can't be a directory of the gateway's own is refused, as a directory and as an entry."""
+    """A name that can't be used for a directory of the gateway is refused, both as a directory and as an entry."""
     try:
         folder(tmp_path, name)
     except OSError:
@@ -46,7 +46,7 @@ def test_odd_names(tmp_path: Path, name: str) -> None:
 
 @pytest.mark.parametrize("name", ["", ".", "..", "../up", "a/b", "/etc", "a\0b"], ids=ascii)
 def test_names_that_lead_elsewhere(tmp_path: Path, name: str) -> None:
-    """An entry whose name is a path is refused."""
+    """An entry whose name is a path or empty is refused."""
     (tmp_path / "devices.json").write_text(json.dumps({"Devices": {name: {}}}))
     found = read(tmp_path)
     assert [] == list(found.entries)
@@ -54,7 +54,7 @@ def test_names_that_lead_elsewhere(tmp_path: Path, name: str) -> None:
 
 
 def test_hidden_directories(tmp_path: Path) -> None:
-    """A hidden directory is no device: it is renamed when it is complete."""
+    """A hidden directory is ignored, so that it can be renamed when it is complete."""
     folder(tmp_path, ".pump-1")
     assert ({}, {}) == (read(tmp_path).entries, read(tmp_path).faults)
 
@@ -77,7 +77,7 @@ def test_hidden_directories(tmp_path: Path) -> None:
     ids=lambda text: ascii(text)[:20],
 )
 def test_bad_files(tmp_path: Path, text: str) -> None:
-    """A file that isn't what it must be is a fault of what it describes, and of nothing else."""
+    """An invalid file is reported as a fault of what it describes, and doesn't affect other devices."""
     folder(tmp_path, "good")
     (tmp_path / "devices.json").write_bytes(text.encode("utf-8", "surrogateescape"))
     found = read(tmp_path)
@@ -100,14 +100,14 @@ def test_bad_files(tmp_path: Path, text: str) -> None:
     ids=str,
 )
 def test_bad_entries(tmp_path: Path, keys: object) -> None:
-    """An entry that can't be used is a fault of its device."""
+    """An invalid entry is reported as a fault of its device."""
     (tmp_path / "devices.json").write_text(json.dumps({"Devices": {"bad": keys, "good": {}}}))
     found = read(tmp_path)
     assert (["good"], ["bad"]) == (list(found.entries), list(found.faults))
 
 
 def test_special_files(tmp_path: Path) -> None:
-    """A pipe or a directory in place of a file is a fault, and nothing waits for it."""
+    """A FIFO or a directory in place of a file is a fault; reading it doesn't block."""
     folder(tmp_path, "pipe").joinpath("device.json").unlink()
     os.mkfifo(tmp_path / "pipe/device.json")
     (tmp_path / "directory/device.json").mkdir(parents=True)
@@ -115,7 +115,7 @@ def test_special_files(tmp_path: Path) -> None:
 
 
 def test_config_check(tmp_path: Path) -> None:
-    """``config check --devices`` names what is wrong with each description and with settings of a device's own."""
+    """``config check --devices`` reports faults in each description and in each device's own settings."""
     devices = tmp_path / "devices"
     devices.mkdir()
     config = tmp_path / "mender.conf"

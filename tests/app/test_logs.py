@@ -1,4 +1,4 @@
-"""Where log lines go."""
+"""The destinations and formats of log lines."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _restored() -> Iterator[None]:
 
 
 def test_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
-    """Lines go to standard error with a UTC time stamp, and what would forge further lines is made harmless."""
+    """Lines go to standard error with a UTC timestamp; characters that could forge further lines are replaced."""
     set_up_logging(level="info", file=None, is_syslog_wanted=False)
     logger.debug("a detail")
     logger.info("one\ntwo\x1b[31m")
@@ -41,7 +41,7 @@ def test_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_journal(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where standard error is the journal, lines carry its priority and no time stamp."""
+    """If standard error is connected to the journal, lines have the journal's priority prefix and no timestamp."""
     with open("/dev/stderr", "w") as stream:
         state = Path("/proc/self/fd/2").stat()
         monkeypatch.setenv("JOURNAL_STREAM", f"{state.st_dev}:{state.st_ino}")
@@ -54,21 +54,21 @@ def test_journal(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPa
 
 
 def test_file(tmp_path: Path) -> None:
-    """With a log file lines go there alone."""
+    """With a log file, lines are written to it."""
     set_up_logging(level="notice", file=str(tmp_path / "log"), is_syslog_wanted=False)
     logger.info("gr\u00fcn \ud800")
     assert (tmp_path / "log").read_text("utf-8").endswith("INFO    gr\u00fcn ?\n")
 
 
 def test_file_that_cannot_be_opened(tmp_path: Path) -> None:
-    """A log file that can't be opened is a fault of the configuration."""
+    """A log file that can't be opened is a configuration error."""
     with pytest.raises(ConfigError, match=r"cannot open the log file .*: Is a directory"):
         set_up_logging(level="info", file=str(tmp_path), is_syslog_wanted=False)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can make another user's link")
 def test_planted_link(tmp_path: Path) -> None:
-    """The log never goes through a link that another user has made; the operator's own links are followed."""
+    """A symbolic link created by another user is never followed; the operator's own links are."""
     victim, link = tmp_path / "victim", tmp_path / "log"
     link.symlink_to(victim)
     set_up_logging(level="info", file=str(link), is_syslog_wanted=False)
@@ -76,7 +76,7 @@ def test_planted_link(tmp_path: Path) -> None:
     assert victim.read_text().endswith("one\n")
     os.chown(link, 65534, 65534, follow_symlinks=False)
     reopen_log_files()
-    logger.info("two")  # still to the file that is open, with what was wrong
+    logger.info("two")  # still written to the open file, after the error
     assert ["one", "by another user", "two"] == [
         words for words in ("one", "by another user", "two") if words in victim.read_text()
     ]
@@ -85,7 +85,7 @@ def test_planted_link(tmp_path: Path) -> None:
 
 
 def test_full_disk_behind_the_log(capsys: pytest.CaptureFixture[str]) -> None:
-    """A log that can't be written costs its lines and nothing else."""
+    """If the log can't be written, only its lines are lost."""
     set_up_logging(level="info", file="/dev/full", is_syslog_wanted=False)
     logger.info("lost")
     assert "" == capsys.readouterr().err
@@ -93,7 +93,7 @@ def test_full_disk_behind_the_log(capsys: pytest.CaptureFixture[str]) -> None:
 
 @contextlib.contextmanager
 def recording(directory: Path) -> Iterator[None]:
-    """A deployment is under way."""
+    """Record the log of a deployment."""
     log = DeploymentLogFile(directory / "deployment.log", directory / "sub-updater.log")
     log.begin("dep-1")
     try:
@@ -103,7 +103,7 @@ def recording(directory: Path) -> Iterator[None]:
 
 
 def test_deployment(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    """A line of a deployment names it, once; one that comes again and again doesn't."""
+    """A line about a deployment names it exactly once; a routine line doesn't."""
     set_up_logging(level="info", file=None, is_syslog_wanted=False)
     with recording(tmp_path):
         logger.info("one")
@@ -116,7 +116,7 @@ def test_deployment(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
 
 
 def test_set_up_anew_while_recording(tmp_path: Path) -> None:
-    """A deployment that is under way when a gateway reloads its settings has its whole log."""
+    """If a gateway reloads its settings during a deployment, the deployment's log stays complete."""
     with recording(tmp_path):
         set_up_logging(level="info", file=str(tmp_path / "log"), is_syslog_wanted=False)
         logger.info("after that")
@@ -124,7 +124,7 @@ def test_set_up_anew_while_recording(tmp_path: Path) -> None:
 
 
 def test_json(tmp_path: Path) -> None:
-    """JSON lines hold time, level, message and deployment, whatever the message holds."""
+    """JSON lines contain time, level, message and deployment, with any characters in the message."""
     set_up_logging(level="info", file=str(tmp_path / "log"), is_syslog_wanted=False, is_json=True)
     logger.warning("a\nb \ud800")
     with recording(tmp_path):
@@ -137,7 +137,7 @@ def test_json(tmp_path: Path) -> None:
 
 
 def test_moved_log_file(tmp_path: Path) -> None:
-    """A log file that was moved away is opened anew; one that can't be opened is kept, and that is said."""
+    """A log file that was moved is reopened; if that fails, the open file is kept, and the error is logged to it."""
     directory = tmp_path / "log"
     directory.mkdir()
     set_up_logging(level="info", file=str(directory / "log"), is_syslog_wanted=False)
@@ -151,7 +151,7 @@ def test_moved_log_file(tmp_path: Path) -> None:
 
 
 def test_kept_on_failure(tmp_path: Path) -> None:
-    """Logging that was set up for something that then failed is as it was before."""
+    """If an operation fails after setting up logging, the previous logging is restored."""
     set_up_logging(level="info", file=str(tmp_path / "old"), is_syslog_wanted=False)
 
     @kept_on_failure()

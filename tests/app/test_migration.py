@@ -1,4 +1,4 @@
-"""``setup --from``: a device of another client is the same device to the server afterwards."""
+"""``setup --migrate-from``: a device migrated from another client remains the same device to the server."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ PKCS8 = ED25519.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
 class OtherClient:
-    """A device that another client of the field has run until now.
+    """A device that has been running another Mender client until now.
 
     Args:
-        root: its root directory.
-        server: where it is known.
-        identity: the identity in the form in which that client sends it.
-        key: its key.
+        root: the device's root directory.
+        server: the server it is registered with.
+        identity: the device's identity in the form that client sends.
+        key: the device key.
     """
 
     def __init__(
@@ -63,11 +63,11 @@ class OtherClient:
         return file
 
     def text(self, path: str) -> str:
-        """What a file holds."""
+        """Return the content of a file."""
         return (self.root / path).read_text()
 
     def authorise(self) -> int:
-        """Ask for access as that client does, with nothing of ours; the status of the answer."""
+        """Send an authorisation request as that client would, without any of our code; return the status code."""
         public = self._key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
         body = json.dumps({"id_data": self._identity, "pubkey": public}).encode()
         if isinstance(self._key, rsa.RSAPrivateKey):
@@ -98,7 +98,7 @@ class OtherClient:
         return call("--root", str(self.root), *words)
 
     def store(self, **entries: str) -> None:
-        """Write the database of the Go and C++ clients."""
+        """Write the LMDB database of the Go and C++ clients."""
         path = self.root / "var/lib/mender/mender-store"
         with lmdb.open(str(path), subdir=False) as environment, environment.begin(write=True) as transaction:
             for key, value in entries.items():
@@ -107,7 +107,7 @@ class OtherClient:
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[DevServer]:
-    """A server that accepts nobody by itself."""
+    """A server that doesn't accept devices automatically."""
     with DevServer(directory=tmp_path / "server", tls=False) as server:
         yield server
 
@@ -122,7 +122,7 @@ def archived(tmp_path: Path, server: DevServer) -> OtherClient:
 
 @pytest.fixture
 def mender(tmp_path: Path, server: DevServer) -> OtherClient:
-    """A device of the C++ client: plain identity, an Ed25519 key, and a database."""
+    """A device of the C++ client: plain identity, Ed25519 key and a database."""
     device = OtherClient(tmp_path / "root", server, {"mac": MAC}, ED25519)
     provides = {"rootfs-image.version": "4", "rootfs-image.checksum": "abc"}
     device.store(artifact_name="release-4", artifact_group="beta", artifact_provides=json.dumps(provides), state="x")
@@ -131,12 +131,12 @@ def mender(tmp_path: Path, server: DevServer) -> OtherClient:
 
 
 def seen_by(server: DevServer) -> list[tuple[str, dict[str, Any], int]]:
-    """The devices of a server: status, identity, and how many keys."""
+    """Return the devices known to a server: status, identity and number of keys."""
     return [(one.status, one.identity, len(one.auth_sets)) for one in server.devices()]
 
 
 def test_archived_client(archived: OtherClient, server: DevServer) -> None:
-    """A device that the archived client got accepted is still accepted, and the server sees no second device."""
+    """A device accepted with the archived client is still accepted, and the server sees no second device."""
     archived.get_accepted()
     key = archived.text("var/lib/mender/mender-agent.pem")
     done = archived.run("setup", "--migrate-from", "python", "--yes")
@@ -151,14 +151,14 @@ def test_archived_client(archived: OtherClient, server: DevServer) -> None:
 
 
 def test_without_from_the_archived_device_would_be_another_one(archived: OtherClient, server: DevServer) -> None:
-    """What the option is for: without it the server sees a second device."""
+    """Without the option, the server sees a second device."""
     archived.get_accepted()
     archived.run("setup", "--yes")
     assert ["accepted", "pending"] == sorted(one.status for one in server.devices())
 
 
 def test_mender_client(mender: OtherClient, server: DevServer) -> None:
-    """A device of the C++ client is still accepted, and what is installed comes from its database."""
+    """A device of the C++ client is still accepted, and its installed version is read from its database."""
     mender.get_accepted()
     conf = {"Servers": [{"ServerURL": server.url}], "IdentityFormat": "list", "ClientProtocol": "https"}
     mender.write("etc/mender/mender.conf", json.dumps(conf))
@@ -179,7 +179,7 @@ def test_mender_client(mender: OtherClient, server: DevServer) -> None:
 
 
 def test_key_of_another_name(mender: OtherClient, server: DevServer) -> None:
-    """A key that ``Security.AuthPrivateKey`` names is used, and none is made beside it."""
+    """A key named by ``Security.AuthPrivateKey`` is used, and no other key is generated."""
     mender.get_accepted()
     usual = mender.root / "var/lib/mender/mender-agent.pem"
     usual.rename(mender.root / "etc/mender/own.pem")
@@ -191,14 +191,14 @@ def test_key_of_another_name(mender: OtherClient, server: DevServer) -> None:
 
 
 def test_artifact_name_that_is_given(mender: OtherClient) -> None:
-    """``--artifact-name`` wins over the database, which need not be readable then."""
+    """``--artifact-name`` overrides the database, which then need not be readable."""
     mender.write("var/lib/mender/mender-store", b"damaged")
     mender.run("setup", "--migrate-from", "mender", "--yes", "--artifact-name", "mine")
     assert "artifact_name=mine\n" in mender.text("etc/mender/artifact_info")
 
 
 def test_no_database(mender: OtherClient) -> None:
-    """Without a database artifact_info says what is installed, as it did to the Go client."""
+    """Without a database, artifact_info determines what is installed, as in the Go client."""
     (mender.root / "var/lib/mender/mender-store").unlink()
     mender.run("setup", "--migrate-from", "mender", "--yes")
     assert "artifact_name=from-the-build\n" == mender.text("etc/mender/artifact_info")
@@ -206,7 +206,7 @@ def test_no_database(mender: OtherClient) -> None:
 
 @pytest.mark.parametrize("provides", ["[]", "{", '{"a": 5}', "\xff"])
 def test_database_with_other_content(mender: OtherClient, provides: str) -> None:
-    """A database that holds something else than it should is refused with the way out."""
+    """A database with invalid content is refused, and the message suggests a workaround."""
     mender.store(artifact_provides=provides)
     done = mender.run("setup", "--migrate-from", "mender", "--yes")
     assert (1, "") == (done.returncode, done.stdout)
@@ -223,7 +223,7 @@ REFUSED = {
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_refused(mender: OtherClient, server: DevServer, name: str) -> None:
-    """What would make another device of it, or break an update, is refused, and nothing is written or sent."""
+    """If the device's identity would change or an update is in progress, nothing is written or sent."""
     path, content, text = REFUSED[name]
     (mender.root / path).unlink(missing_ok=True)
     if content is not None:

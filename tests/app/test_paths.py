@@ -1,4 +1,4 @@
-"""Where everything lies, with and without --root."""
+"""The locations of all files, with and without --root."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ DEVICE = {
 
 @pytest.mark.parametrize("name", DEVICE)
 def test_defaults(name: str) -> None:
-    """The paths on a device are those of the contract, and --root moves every one of them."""
+    """The default paths are those of the contract, and --root applies to each of them."""
     assert Path(DEVICE[name]) == getattr(Paths.locate(), name)
     assert Path("/image" + DEVICE[name]) == getattr(Paths.locate(root="/image"), name)
 
 
 def test_moved_directories() -> None:
-    """Programs are told which directories aren't where they always are, and of no others."""
+    """Programs are told the location of each directory that isn't at its default location, and of no others."""
     assert {} == Paths.locate().moved()
     assert {"MENDER_CONF_DIR": "/c"} == Paths.locate(config="/c/mender.conf").moved()
     assert {"MENDER_DATASTORE_DIR": "/d"} == Paths.locate(data="/d").moved()
@@ -46,7 +46,7 @@ def test_moved_directories() -> None:
 
 
 def test_data_moves_the_fallback() -> None:
-    """The fallback configuration lies in the data directory, wherever that is."""
+    """By default, the fallback configuration is in the data directory, wherever that is."""
     assert Path("/data/mender.conf") == Paths.locate(data="/data").fallback_config
     assert Path("/f") == Paths.locate(data="/data", fallback_config="/f").fallback_config
 
@@ -64,12 +64,12 @@ def test_data_moves_the_fallback() -> None:
     ],
 )
 def test_below_the_root(given: str, found: str) -> None:
-    """A given path moves below the root unless it lies there already, and nothing leads out of it."""
+    """A path is moved below the root unless it is already there, and can't lead out of it."""
     assert Path(found) == Paths.locate(root="/image", data=given).data
     assert Path(found) == Paths.locate(root="/image").below_root(given)
 
 
 @pytest.mark.parametrize("root", ["/", "//", "/.", ""])
 def test_root_of_the_device(root: str) -> None:
-    """However the device's own root is written, nothing moves."""
+    """If the root is the device's own, however it is written, paths are unchanged."""
     assert Path("/var/lib/mender") == Paths.locate(root=root).data

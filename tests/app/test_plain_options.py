@@ -1,4 +1,4 @@
-"""Command lines are parsed without argparse only where argparse would say the same."""
+"""Command lines are parsed without argparse only if argparse would give the same result."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ PLAIN = (
 
 
 def of_command(parts: Sequence[Part], words: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], list[Argument]]]:
-    """Each command below these parts that runs something: its words, and its arguments."""
+    """Yield the words and the arguments of each command that has no subcommands."""
     arguments = [part for part in parts if isinstance(part, Argument)]
     arguments += [argument for part in parts if isinstance(part, OneOf) for argument in part.arguments]
     commands = [part for part in parts if isinstance(part, Command)]
@@ -42,7 +42,7 @@ def of_command(parts: Sequence[Part], words: tuple[str, ...] = ()) -> Iterator[t
 
 
 def options_of(choose: random.Random, arguments: Sequence[Argument]) -> Iterator[str]:
-    """Some of the options, most of them with a value if they take one, and now and then a mistake."""
+    """Yield a random selection of options, mostly with a value if they take one, and occasionally a mistake."""
     for argument in choose.choices(arguments, k=choose.randrange(4)):
         name = choose.choice(argument.names)
         if not argument.is_option or choose.random() < 0.05:
@@ -60,7 +60,7 @@ def options_of(choose: random.Random, arguments: Sequence[Argument]) -> Iterator
 
 @pytest.mark.parametrize("program", [CLIENT, MENDER_UPDATE], ids=lambda program: program.name)
 def test_plain_as_argparse(program: Program, capsys: pytest.CaptureFixture[str]) -> None:
-    """What is parsed without argparse is what argparse returns, and has no mistake; of 2,000 lines, hundreds are."""
+    """Hundreds of 2,000 random lines are parsed without argparse, always with the same result as argparse."""
     choose = random.Random(11)
     commands = list(of_command(program.commands))
     count = 0
@@ -83,7 +83,7 @@ def test_plain_as_argparse(program: Program, capsys: pytest.CaptureFixture[str])
 
 @pytest.mark.parametrize("line", PLAIN)
 def test_usual_is_plain(line: str) -> None:
-    """The command lines of units and scripts need no argparse."""
+    """The command lines used in units and scripts don't need argparse."""
     assert parse_plain(CLIENT, line.split()) is not None
 
 

@@ -1,4 +1,4 @@
-"""Update modules in Python: each state is a method, an answer is a line, and an exception is a failure."""
+"""Update modules in Python: each state is a method, an answer is a printed line, and an exception means failure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PAYLOAD = {"first": b"1" * 200_000, "empty": b"", "last": b"3"}
 
 
 def write(place: Path, methods: str) -> Path:
-    """A module."""
+    """Write a module, and return its path."""
     program = place / "app.py"
     program.write_text(HEAD + "".join(f"    {line}\n" for line in methods.splitlines()) + MAIN)
     program.chmod(0o755)
@@ -24,7 +24,7 @@ def write(place: Path, methods: str) -> Path:
 
 
 def call(program: Path, *arguments: str) -> tuple[int, str, str]:
-    """Exit code and outputs of a call."""
+    """Call a module; return its exit code and its outputs."""
     done = subprocess.run([program, *arguments], capture_output=True, text=True, check=False)
     return done.returncode, done.stdout, done.stderr
 
@@ -47,12 +47,12 @@ def call(program: Path, *arguments: str) -> tuple[int, str, str]:
     ],
 )  # fmt: skip
 def test_states(tmp_path: Path, methods: str, state: str, result: tuple[int, str, str]) -> None:
-    """A query prints its answer, other states print nothing; a failure is one line and exit code 1."""
+    """A query prints its answer, and other states print nothing; a failure is one line with exit code 1."""
     assert result == call(write(tmp_path, methods), state, "tree")
 
 
 def test_usage(tmp_path: Path) -> None:
-    """A module that is called by hand says how."""
+    """A module called without the required arguments prints its usage."""
     assert (64, "", "usage: app.py STATE TREE\n") == call(write(tmp_path, "pass"))
 
 
@@ -66,7 +66,7 @@ def test_usage(tmp_path: Path) -> None:
     ],
 )  # fmt: skip
 def test_streaming(tmp_path: Path, body: str, printed: str) -> None:
-    """A module that has a method download gets each file as it arrives; what it doesn't read is skipped."""
+    """A module with a ``download`` method gets each file as it arrives; what it doesn't read is skipped."""
     program = write(tmp_path, f"def download(self, files):\n    {body}")
     walk = ModuleUnderTest(tmp_path / "harness", program, PAYLOAD).walk()
     label = "DownloadWithFileSizes (app.py): "
@@ -75,7 +75,7 @@ def test_streaming(tmp_path: Path, body: str, printed: str) -> None:
 
 
 def test_it_loads_little() -> None:
-    """A module doesn't load the rest of the client."""
+    """Importing UpdateModule doesn't load the rest of the client."""
     code = (
         "import sys\nfrom mender_client import UpdateModule\nprint(*sorted(n for n in sys.modules if 'mender_c' in n))"
     )
