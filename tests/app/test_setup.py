@@ -1,4 +1,4 @@
-"""``setup``: from nothing to a device that a server knows."""
+"""``setup``: from an empty root directory to a device known to the server."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Done:
 
 
 class Device:
-    """A directory that becomes a device."""
+    """A root directory that ``setup`` turns into a device."""
 
     def __init__(self, root: Path, capture: pytest.CaptureFixture[str]) -> None:
         self.root = root
@@ -57,7 +57,7 @@ class Device:
         return file
 
     def text(self, path: str) -> str:
-        """What a file below the root holds."""
+        """Return the content of a file below the root."""
         return (self.root / path).read_text()
 
     def client(self, *words: str) -> Done:
@@ -74,7 +74,7 @@ class Device:
         return self.client("setup", "--yes", *words)
 
     def state(self) -> dict[str, tuple[bytes, int, int]]:
-        """Every file with its content, mode and time."""
+        """Return content, mode and modification time of every file."""
         return {
             str(file.relative_to(self.root)): (file.read_bytes(), file.stat().st_mode, file.stat().st_mtime_ns)
             for file in self.root.rglob("*")
@@ -84,7 +84,7 @@ class Device:
 
 @pytest.fixture
 def device(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Device]:
-    """A root directory with nothing but a device key, which takes long to make; logging is put back afterwards."""
+    """A root directory with only a device key, which is slow to generate; restores the logging configuration."""
     logger = logging.getLogger("mender_client")
     before = logger.handlers, logger.propagate, logger.level, logging.raiseExceptions
     root = tmp_path / "root"
@@ -102,7 +102,7 @@ def server(tmp_path: Path) -> Iterator[DevServer]:
 
 
 def options(server: DevServer) -> list[str]:
-    """What a first setup needs."""
+    """Return the options that a first setup needs."""
     return [
         "--server-url", server.url, "--server-cert", str(server.certificate), "--device-type", "my-board",
         "--identity", "mac=02:00:00:00:00:01",
@@ -110,7 +110,7 @@ def options(server: DevServer) -> list[str]:
 
 
 def test_from_nothing_to_an_accepted_device(device: Device, server: DevServer) -> None:
-    """From a directory with a key alone setup makes all that a client needs, and the server sees a pending device."""
+    """With only a key present, setup creates everything the client needs, and the server sees a pending device."""
     done = device.setup(*options(server), "--demo", "--install-scripts", "--artifact-name", "release-1")
     assert (0, "") == (done.code, done.err)
     assert "\nwarning  authorisation   not accepted: pending" in done.out
@@ -132,7 +132,7 @@ def test_from_nothing_to_an_accepted_device(device: Device, server: DevServer) -
 
 
 def test_second_run(device: Device, server: DevServer) -> None:
-    """A second run finds nothing to change, touches no file, and ends with the verdict of the doctor."""
+    """A second run changes no file, says so, and ends with the summary of ``doctor``."""
     server.auto_accept = True
     assert 0 == device.setup(*options(server)).code
     before = device.state()
@@ -145,7 +145,7 @@ def test_second_run(device: Device, server: DevServer) -> None:
 
 
 def test_what_is_there_stays(device: Device) -> None:
-    """Unknown keys, their order and their spelling stay; what holds already is not written again."""
+    """Unknown keys, the order of the keys and their spelling are preserved; settings already in effect aren't added."""
     device.write("var/lib/mender/device_type", "device_type=old\n")
     device.write("etc/mender/artifact_info", "artifact_name=release-7\nrootfs.version=7\n")
     device.write("var/lib/mender/mender.conf", json.dumps({"InventoryPollIntervalSeconds": 77}))
@@ -169,7 +169,7 @@ def test_what_is_there_stays(device: Device) -> None:
 
 
 def test_server_that_does_not_answer(device: Device) -> None:
-    """What was asked for is written, so the exit code is 0, and the verdict says what doesn't work yet."""
+    """If the server is down, the settings are written, the exit code is 0, and the summary reports the fault."""
     done = device.setup("--server-url", NOBODY, "--device-type", "x", "--identity", "mac=1")
     assert (0, "") == (done.code, done.err)
     assert "\nwritten\n" in done.out
@@ -229,7 +229,7 @@ FAULTS: dict[str, tuple[Callable[[Device], object], list[str], int, str]] = {
 
 @pytest.mark.parametrize("name", FAULTS)
 def test_faults(device: Device, name: str) -> None:
-    """Each fault has its exit code and a message that names it, and nothing is written."""
+    """Each fault has its exit code and a specific message, and nothing is written."""
     plant, words, code, text = FAULTS[name]
     plant(device)
     before = device.state()
@@ -240,7 +240,7 @@ def test_faults(device: Device, name: str) -> None:
 
 
 def test_without_a_terminal_nothing_is_written_unasked(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without ``--yes`` and a terminal, setup shows what it would write, writes nothing, and ends with 64."""
+    """Without ``--yes`` or a terminal, setup shows the changes, writes nothing, and exits with 64."""
     monkeypatch.setattr(sys, "stdin", io.StringIO())
     before = device.state()
     done = device.client("setup", "--server-url", NOBODY, "--device-type", "x")
@@ -251,7 +251,7 @@ def test_without_a_terminal_nothing_is_written_unasked(device: Device, monkeypat
 
 @pytest.mark.parametrize("way", ["option", "file", "input"])
 def test_tenant_token(device: Device, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str) -> None:
-    """The token comes from an option, a file or standard input, is written, and is never shown."""
+    """The tenant token is read from an option, a file or standard input, and is written but never shown."""
     file = tmp_path / "token"
     file.write_text(f"{SECRET}\nmore\n")
     monkeypatch.setattr(sys, "stdin", io.StringIO(f"{SECRET}\n"))
@@ -264,7 +264,7 @@ def test_tenant_token(device: Device, tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_scripts_that_were_adapted_stay(device: Device) -> None:
-    """A script that is there stays as it is, and it is told when it differs from ours."""
+    """An existing script is kept, and a note says if it differs from the packaged one."""
     own = "usr/share/mender/identity/mender-device-identity"
     device.write(own, "#!/bin/sh\necho serial=5\n", mode=0o755)
     done = device.setup("--server-url", NOBODY, "--device-type", "x", "--install-scripts", "--install-sub-updater")
@@ -278,7 +278,7 @@ def test_scripts_that_were_adapted_stay(device: Device) -> None:
 
 
 def test_update_modules(device: Device) -> None:
-    """Update modules are installed on demand; those of Mender's package stay, and a sub-updater goes before them."""
+    """Update modules are installed on request; existing ones are kept; a note names the sub-updater as preferred."""
     stock = "usr/share/mender/modules/v3/single-file"
     device.write(stock, "#!/bin/sh\n", mode=0o755)
     words = ("--server-url", NOBODY, "--device-type", "x")
@@ -300,7 +300,7 @@ def test_update_modules(device: Device) -> None:
 
 
 def test_units(device: Device) -> None:
-    """The client's unit is installed on demand, and that of the sub-updater together with the sub-updater."""
+    """The client's unit is installed on request, and the sub-updater's together with the sub-updater."""
     words = ["--server-url", NOBODY, "--device-type", "x", "--identity", "a=b", "--install-unit"]
     device.setup(*words)
     units = device.root / "etc/systemd/system"
@@ -315,7 +315,7 @@ def test_units(device: Device) -> None:
 
 
 def test_unit_of_remote_access(device: Device) -> None:
-    """The unit of connect is installed where its configuration allows remote access, and nowhere else."""
+    """The unit of ``connect`` is installed if remote access is configured."""
     words = ["--server-url", NOBODY, "--device-type", "x", "--identity", "a=b", "--install-unit"]
     device.write("etc/mender/mender-connect.conf", '{"User": "root"}')
     done = device.setup(*words)
@@ -326,7 +326,7 @@ def test_unit_of_remote_access(device: Device) -> None:
 
 
 def test_files_for_add_ons(device: Device) -> None:
-    """Policy, activation file and unit for add-ons are installed when they are asked for: docs/guide/add-ons.md."""
+    """The D-Bus policy, activation file and unit for add-ons are installed on request; see docs/guide/add-ons.md."""
     words = ["--server-url", NOBODY, "--device-type", "x", "--identity", "a=b", "--install-dbus"]
     done = device.setup(*words)
     name, directory = "io.mender.AuthenticationManager", device.root / "usr/share/dbus-1"
@@ -339,7 +339,7 @@ def test_files_for_add_ons(device: Device) -> None:
 
 @pytest.mark.parametrize("place", ["lib", "usr/lib"])
 def test_packaged_unit_is_used(device: Device, place: str) -> None:
-    """A unit that a package has installed is used: one of our own would hide it, and every change of the package."""
+    """A packaged unit is used, since a unit in /etc would override it and hide later changes to it."""
     packaged = device.write(f"{place}/systemd/system/mender-python-client.service", "[Service]\n")
     words = ["--server-url", NOBODY, "--device-type", "x", "--identity", "a=b", "--install-unit"]
     done = device.setup(*words)
@@ -374,12 +374,12 @@ def test_packaged_unit_is_used(device: Device, place: str) -> None:
     ],
 )
 def test_next_steps(root: str, pid: int | None, units: list[str], steps: list[str]) -> None:
-    """What is left to do names every unit that was written: without its boot step no update is ever committed."""
+    """The next steps name every unit that was written, since without its boot step no update would be committed."""
     assert steps == next_steps(Path(root), pid, units)
 
 
 def test_image(device: Device) -> None:
-    """``--image`` writes all but a device key, and asks no server; a key that is there is told of."""
+    """``--image`` writes everything but a device key, and contacts no server; it warns about an existing key."""
     words = ["--image", "--server-url", "http://no.such.server", "--device-type", "x", "--install-scripts"]
     assert "mender-agent.pem would be shared by all devices made from this image" in device.setup(*words).out
     key = device.root / "var/lib/mender/mender-agent.pem"
@@ -391,7 +391,7 @@ def test_image(device: Device) -> None:
 
 
 def test_image_needs_a_root() -> None:
-    """The running system is no image."""
+    """``--image`` is refused for the running system."""
     done = call("setup", "--image", "--yes", "--server-url", NOBODY, "--device-type", "x")
     assert (
         1,
@@ -403,7 +403,7 @@ def test_image_needs_a_root() -> None:
 
 
 def test_certificate_below_the_root_stays_where_it_is(device: Device) -> None:
-    """A certificate that lies on the device is named there, and not copied."""
+    """A certificate already on the device is configured with its path, and not copied."""
     file = device.write("etc/ssl/own.pem", "-----BEGIN CERTIFICATE-----\n")
     device.setup("--server-url", "https://127.0.0.1:9", "--device-type", "x", "--server-cert", str(file))
     assert "/etc/ssl/own.pem" == json.loads(device.text("etc/mender/mender.conf"))["ServerCertificate"]
@@ -414,7 +414,7 @@ def test_certificate_below_the_root_stays_where_it_is(device: Device) -> None:
 
 
 def test_daemon_that_runs(device: Device) -> None:
-    """A daemon that works with the old settings is named."""
+    """If a daemon is running with the old settings, a hint says to restart it."""
     lock = DaemonLock(device.root / "var/lib/mender/daemon.lock")
     lock.acquire()
     done = device.setup("--server-url", NOBODY, "--device-type", "x")
@@ -423,7 +423,7 @@ def test_daemon_that_runs(device: Device) -> None:
 
 
 def test_one_file_for_all(device: Device) -> None:
-    """The settings may go into the file in the data directory, which survives an update of the root file system."""
+    """The settings can be written to the file in the data directory, which survives root file system updates."""
     words = ["--config", "/var/lib/mender/mender.conf", "--device-type", "x"]
     for address in ("http://127.0.0.1:9/old", NOBODY):
         device.setup(*words, "--server-url", address)
@@ -431,7 +431,7 @@ def test_one_file_for_all(device: Device) -> None:
 
 
 class Terminal:
-    """The program on a terminal of its own, and a person in front of it."""
+    """The program with a pseudoterminal, and a user who answers its questions."""
 
     def __init__(self, *words: str) -> None:
         self._ours, theirs = os.openpty()
@@ -441,7 +441,7 @@ class Terminal:
         self.seen = ""
 
     def answer(self, question: str, answer: str, *, end: str = "\n") -> None:
-        """Wait for a question, then type."""
+        """Wait for a question, then type the answer."""
         self._read_until(lambda: question in self.seen[self._told :])
         os.write(self._ours, f"{answer}{end}".encode())
         self._told = len(self.seen)
@@ -454,13 +454,13 @@ class Terminal:
             assert ready, self.seen
             try:
                 piece = os.read(self._ours, 4096)
-            except OSError:  # the other end is closed
+            except OSError:  # the program has closed its end
                 piece = b""
             assert piece or is_seen(), self.seen
             self.seen += piece.decode().replace("\r\n", "\n")
 
     def end(self) -> int:
-        """Read to the end; the exit code."""
+        """Read to the end of the output, and return the exit code."""
         while True:
             try:
                 piece = os.read(self._ours, 4096)
@@ -474,7 +474,7 @@ class Terminal:
 
 
 def test_questions_on_a_terminal(device: Device, server: DevServer) -> None:
-    """On a terminal setup asks for what is missing, asks again when an answer can't be right, and hides the token."""
+    """On a terminal, setup asks for missing settings, asks again after an invalid answer, and hides the token."""
     (device.root / "etc/systemd/system").mkdir(parents=True)
     terminal = Terminal("--root", str(device.root), "setup", "--identity", "mac=02:00:00:00:00:02")
     terminal.answer("Server address: ", "server")
@@ -499,7 +499,7 @@ def test_questions_on_a_terminal(device: Device, server: DevServer) -> None:
 
 
 def test_answers_that_end(device: Device) -> None:
-    """Ctrl-D at a question ends setup; nothing is written."""
+    """End of input (Ctrl-D) at a question ends setup without writing anything."""
     before = device.state()
     terminal = Terminal("--root", str(device.root), "setup")
     terminal.answer("Server address: ", "", end="\x04")

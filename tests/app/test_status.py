@@ -1,4 +1,4 @@
-"""``status``: what the client is doing and why."""
+"""``status`` shows what the client is doing and why, and ``history`` what it has done."""
 
 from __future__ import annotations
 
@@ -46,14 +46,14 @@ SINCE = "2026-11-23T10:00:00+00:00"
 
 @pytest.fixture
 def paths(tmp_path: Path) -> Paths:
-    """A data directory of its own."""
+    """The paths of a device with an empty data directory."""
     found = Paths.locate(root=str(tmp_path))
     found.data.mkdir(parents=True)
     return found
 
 
 def begun(paths: Paths, *events: Event) -> None:
-    """Note an update that these events have happened to."""
+    """Record an update and the given events."""
 
     def change(record: Record) -> Record:
         record = record.begun(DEPLOYMENT, Provides("board", "release-1"), NextForm.V1_POST, now=SINCE)
@@ -65,17 +65,17 @@ def begun(paths: Paths, *events: Event) -> None:
 
 
 def text(paths: Paths) -> str:
-    """What a person reads."""
+    """Return the text output."""
     return "\n".join(render(look(paths), now=NOW))
 
 
 def test_nothing_has_happened(paths: Paths) -> None:
-    """On a new device status says that the daemon does not run."""
+    """On a new device, status shows that the daemon isn't running."""
     assert "nothing: the daemon is not running" in text(paths)
 
 
 def test_idle_daemon(paths: Paths) -> None:
-    """Beside an idle daemon status names its pid and what comes next."""
+    """With an idle daemon, status shows its PID and that it is waiting for the next poll."""
     lock = DaemonLock(paths.daemon_lock)
     lock.acquire()
     try:
@@ -88,14 +88,14 @@ def test_idle_daemon(paths: Paths) -> None:
 
 
 def test_download_of_a_dead_daemon(paths: Paths) -> None:
-    """After the daemon has died, status says what was under way, since when, and what it takes to go on."""
+    """After the daemon was killed, status shows what was in progress, since when, and how it continues."""
     begun(paths)
     assert f"being downloaded and verified; continues when the daemon runs, since {utc(SINCE)}" in text(paths)
     assert "release-2 (deployment dep-1), downloading" in text(paths)
 
 
 def test_dead_sub_updater(paths: Paths) -> None:
-    """A lock without a living sub-updater is called by its name, with the time since when."""
+    """An update lock without a running sub-updater is reported, and since when."""
     begun(paths, Event.FETCHED, Event.CONFIRMED, Event.STARTED)
     LockFile(paths.update_lock).write("dep-1")
     status = look(paths)
@@ -105,7 +105,7 @@ def test_dead_sub_updater(paths: Paths) -> None:
 
 
 def test_sub_updater_that_outlives_its_deployment(paths: Paths) -> None:
-    """A sub-updater that is still there after its deployment has failed is named."""
+    """A sub-updater that is still running after its deployment has failed is reported."""
     JsonJournal(paths.journal).update(lambda record: record.concluded("dep-1", Event.FAILURE, now=SINCE))
     with subprocess.Popen(["sleep", "60"], env={"PATH": "/bin:/usr/bin", "MENDER_DEPLOYMENT_ID": "dep-1"}) as process:
         assert f"still running (pid {process.pid}), although its deployment is over" in text(paths)
@@ -113,7 +113,7 @@ def test_sub_updater_that_outlives_its_deployment(paths: Paths) -> None:
 
 
 def test_sub_updater_at_work(paths: Paths) -> None:
-    """A sub-updater at work is found by its environment, also when its pid was never noted."""
+    """A running sub-updater is found by its environment, even if its PID was never recorded."""
     begun(paths, Event.FETCHED, Event.CONFIRMED)
     LockFile(paths.update_lock).write("dep-1")
     with subprocess.Popen(["sleep", "60"], env={"PATH": "/bin:/usr/bin", "MENDER_DEPLOYMENT_ID": "dep-1"}) as process:
@@ -124,7 +124,7 @@ def test_sub_updater_at_work(paths: Paths) -> None:
 
 
 def test_kept_report(paths: Paths) -> None:
-    """A report that the server has not heard yet is counted, and the outcome is shown."""
+    """Pending reports are counted, and the outcome is shown."""
     begun(paths, Event.FETCHED, Event.CONFIRMED, Event.STARTED)
     LockFile(paths.update_lock).write("dep-1")
     JsonJournal(paths.journal).update(lambda record: record.concluded("dep-1", Event.SUCCESS, now=SINCE))
@@ -134,7 +134,7 @@ def test_kept_report(paths: Paths) -> None:
 
 
 def test_damaged_journal(paths: Paths) -> None:
-    """A journal that can't be used is left alone and told of; one that was set aside by the client is named."""
+    """A damaged state file is reported and left alone; one that the client has set aside is named."""
     paths.journal.write_text("{")
     assert "cannot be used" in text(paths)
     assert paths.journal.exists()
@@ -143,24 +143,24 @@ def test_damaged_journal(paths: Paths) -> None:
 
 
 def test_lock_without_an_id(paths: Paths) -> None:
-    """A lock file that holds something else is still a lock, and status says so."""
+    """A lock file with invalid content still counts as a lock, and is reported."""
     paths.update_lock.write_text("../../etc\n")
     assert "names no deployment" in text(paths)
 
 
 def test_states_have_explanations(paths: Paths) -> None:
-    """Every state in which an update can be is explained."""
+    """Every state of an update has an explanation."""
     assert set(State) == set(EXPLANATIONS)
 
 
 def test_odd_names_in_the_journal(paths: Paths) -> None:
-    """What stands in the journal can't steer the terminal of whoever asks for the status."""
+    """Control characters in the state file are replaced."""
     outcome = Outcome("d1", Status.SUCCESS, "now\x1b[2J", "release\u202e\n2")
     JsonJournal(paths.journal).update(lambda record: replace(record, outcomes=(outcome,)))
     assert "last outcome   success of release??2 (deployment d1) at now?[2J" in text(paths).splitlines()
 
 
-# -- what the daemon has left ---------------------------------------------------------------------------------
+# -- the status file ------------------------------------------------------------------------------------------
 
 
 AT = "2026-11-23T12:00:00+00:00"
@@ -168,13 +168,13 @@ SITUATION = ClientStatus().begun(AT, version="1.0.0", python="3.11.2").contacted
 
 
 def leave(paths: Paths, client_status: ClientStatus) -> None:
-    """What a daemon leaves."""
+    """Write the status file of a daemon."""
     StatusFile(paths.status).noticed(client_status)
 
 
 @contextmanager
 def running(paths: Paths) -> Iterator[None]:
-    """A daemon runs."""
+    """Hold the daemon's lock."""
     lock = DaemonLock(paths.daemon_lock)
     lock.acquire()
     try:
@@ -184,7 +184,7 @@ def running(paths: Paths) -> Iterator[None]:
 
 
 def test_what_comes_next(paths: Paths) -> None:
-    """Beside a daemon that waits, status says what comes next and when, who has answered, and what it thinks."""
+    """With a waiting daemon, status shows the next poll and inventory, the last answer and the authorisation."""
     later = "2026-11-23T12:30:00+00:00"
     waiting = SITUATION.judged(Authorisation.ACCEPTED, AT).does(WAITING, AT)
     leave(paths, waiting.planned(next_poll=later, next_inventory=later))
@@ -198,14 +198,14 @@ def test_what_comes_next(paths: Paths) -> None:
 
 
 def test_overdue(paths: Paths) -> None:
-    """What is due is called due, not past: the status file may be a minute old."""
+    """A time that has passed is shown as now, since the status file may be a minute old."""
     leave(paths, SITUATION.does(WAITING, AT).planned(next_poll=AT, next_inventory="2026-11-23T12:30:00+00:00"))
     with running(paths):
         assert "next           poll now, inventory at 2026-11-23T12:30:00Z (in 29 min)" in text(paths)
 
 
 def test_installed(paths: Paths) -> None:
-    """status says what is installed and which device type this is, or that it is not known."""
+    """The installed Artifact and the device type are shown, or that they are unknown."""
     assert "installed      unknown Artifact, device type unknown" in text(paths)
     write(paths.config, json.dumps({"DeviceTypeFile": "/etc/type"}))
     write(paths.artifact_info, "artifact_name=release-1\n")
@@ -214,7 +214,7 @@ def test_installed(paths: Paths) -> None:
 
 
 def test_document(paths: Paths) -> None:
-    """The JSON has a schema number, null for what is unknown, never an empty text, and times of one format, UTC."""
+    """The JSON has a schema number, null for unknown values, no empty strings, and all times as UTC in one format."""
     begun(paths)
     leave(paths, SITUATION.judged(Authorisation.ACCEPTED, AT).does(WAITING, AT))
     document = as_document(look(paths))
@@ -228,7 +228,7 @@ def test_document(paths: Paths) -> None:
 
 
 def places(value: object, ending: str) -> Iterator[str]:
-    """The texts in a document that are empty, or end so."""
+    """Yield the strings in a document with the given ending, or the empty ones."""
     if isinstance(value, dict):
         for one in value.values():
             yield from places(one, ending)
@@ -243,7 +243,7 @@ def write(file: Path, content: str) -> None:
 
 
 def test_trouble(paths: Paths) -> None:
-    """While something fails, status says what, how often, since when, and that this is why it waits."""
+    """During a failure, status shows what has failed, how often and since when, and that the client will retry."""
     failing = SITUATION.failed("poll", NetworkError("cannot reach it", kind=ErrorKind.REFUSED), SINCE, in_a_row=1)
     leave(
         paths,
@@ -261,7 +261,7 @@ def test_trouble(paths: Paths) -> None:
 
 
 def test_waiting_for_acceptance(paths: Paths) -> None:
-    """A device that nobody has accepted says that it waits for a person, and where."""
+    """A device that isn't accepted shows that it is pending, and on which server."""
     leave(paths, SITUATION.judged(Authorisation.WAITING, AT).does(WAITING, AT))
     with running(paths):
         said = text(paths)
@@ -270,7 +270,7 @@ def test_waiting_for_acceptance(paths: Paths) -> None:
 
 
 def test_dead_daemon(paths: Paths) -> None:
-    """A daemon that is gone without a word has died, and what was last known stays to be seen."""
+    """A daemon that ended unexpectedly is reported as such, and the last known situation is still shown."""
     leave(paths, SITUATION.does(WAITING, AT))
     status = look(paths)
     assert status.has_died
@@ -284,14 +284,14 @@ def test_dead_daemon(paths: Paths) -> None:
     ids=["stopped", "handed over"],
 )
 def test_daemon_that_ended(paths: Paths, doing: str, words: str) -> None:
-    """A daemon that ended as it should is not called dead."""
+    """A daemon that exited normally isn't reported as dead."""
     leave(paths, SITUATION.does(doing, AT))
     assert not look(paths).has_died
     assert f"not running; it {words} at {utc(AT)} (60 s ago)" in text(paths)
 
 
 def test_download(paths: Paths) -> None:
-    """A download is shown with what is there, how fast it comes and what was resumed."""
+    """A download is shown with its size so far, its rate and the resumed share."""
     begun(paths)
     downloading = SITUATION.does("downloading", AT, deployment_id="dep-1", artifact_name="release-2")
     leave(paths, downloading.downloads(Download(3 << 20, 12 << 20, 1 << 20, 2048)))
@@ -300,20 +300,20 @@ def test_download(paths: Paths) -> None:
 
 
 def test_other_version(paths: Paths) -> None:
-    """A daemon of another version than this program is shown as such."""
+    """A daemon with a version other than this program's is shown with both versions."""
     leave(paths, replace(SITUATION, version="0.9"))
     with running(paths):
         assert f"0.9 (this program is {__version__}), pid" in text(paths)
 
 
 def test_nothing_steers_the_terminal(paths: Paths) -> None:
-    """What came from outside is printed harmlessly."""
+    """Control characters in messages from outside are replaced."""
     leave(paths, SITUATION.failed("poll", NetworkError("a\x1b[2Jb\nc"), AT, in_a_row=0))
     assert "a?[2Jb?c" in text(paths)
 
 
 def test_follow(paths: Paths, capsys: pytest.CaptureFixture[str]) -> None:
-    """Following prints one line of JSON for each change, and nothing while all stays the same, until Ctrl-C."""
+    """``status --follow --json`` prints one line for each change until Ctrl-C, and nothing in between."""
     turns = iter([None, SITUATION, None])
 
     def sleep(seconds: float) -> None:
@@ -333,13 +333,13 @@ def test_follow(paths: Paths, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_no_history(paths: Paths, capsys: pytest.CaptureFixture[str]) -> None:
-    """A device without deployments says so."""
+    """Without finished deployments, history says so."""
     show_history(paths, is_json=False)
     assert "no deployment has finished on this device\n" == capsys.readouterr().out
 
 
 def test_history(paths: Paths, capsys: pytest.CaptureFixture[str]) -> None:
-    """The history tells how each deployment ended and why, when it began, how long it took, what came, was resumed."""
+    """The history shows outcome, reason, start and duration of each deployment, and the bytes fetched and resumed."""
     begun(paths)
     cost = {"received": 5 << 20, "kept": 1 << 20}
     JsonJournal(paths.journal).update(
@@ -365,7 +365,7 @@ def test_history(paths: Paths, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_history_of_a_damaged_journal(paths: Paths, capsys: pytest.CaptureFixture[str]) -> None:
-    """A journal that can't be used is told of and left alone."""
+    """A damaged state file is reported and left alone."""
     paths.journal.write_text("{")
     show_history(paths, is_json=False)
     assert "cannot use the state file" in capsys.readouterr().out
@@ -373,7 +373,7 @@ def test_history_of_a_damaged_journal(paths: Paths, capsys: pytest.CaptureFixtur
 
 
 def waits(paths: Paths, waiting: Waiting, hold: Decision | None = None, *, is_all: bool = False) -> list[str]:
-    """What ``status`` says of an update that waits."""
+    """Return the text output for an update that waits."""
     begun(paths)
 
     def change(record: Record) -> Record:
@@ -389,7 +389,7 @@ PAUSED = Decision(DecisionKind.PAUSE, "anna", SINCE, "the machine runs")
 
 
 def test_waits_for_approval(paths: Paths) -> None:
-    """An update that waits: before what, what for, since when, and how it goes on."""
+    """For a waiting update, status shows the gate, the reason, since when it is closed, and how to continue."""
     lines = waits(paths, ASKING)
     since = "closed since 2026-11-23T10:00:00Z (2 h ago)"
     assert "activity       waiting before the installation; continues when the daemon runs" in lines
@@ -399,25 +399,25 @@ def test_waits_for_approval(paths: Paths) -> None:
 
 @pytest.mark.parametrize(("is_all", "option"), [(False, ""), (True, " --all")])
 def test_paused(paths: Paths, is_all: bool, option: str) -> None:
-    """A pause ends by ``continue``, or by ``continue --all`` if it is one of all updates."""
+    """A pause is ended with ``continue``, or with ``continue --all`` if it applies to all updates."""
     waiting = replace(ASKING, reason=PAUSED.text, needs_approval=False)
     lines = waits(paths, waiting, PAUSED, is_all=is_all)
     assert f"continues      with 'mender-python-client continue{option}'" in lines
 
 
 def test_waits_for_window(paths: Paths) -> None:
-    """A gate that opens by itself: when."""
+    """If a gate opens by itself, the time of the next check is shown."""
     lines = waits(paths, replace(ASKING, needs_approval=False, until="2026-11-23T22:00:00+00:00"))
     assert "continues      when the gate is open; it is asked again at 2026-11-23T22:00:00Z (in 10 h)" in lines
 
 
 def test_paused_and_not_asked_yet(paths: Paths) -> None:
-    """What was paused at a gate that needs an approval has to be continued first."""
+    """An update paused at a gate that needs an approval must be continued first."""
     assert "continues      with 'mender-python-client continue'" in waits(paths, ASKING, PAUSED)
 
 
 def test_postponed_for_a_time_that_is_over(paths: Paths) -> None:
-    """A postponement that is over holds nothing."""
+    """A postponement that has expired has no effect."""
     over = replace(PAUSED, kind=DecisionKind.POSTPONE, until="2026-11-23T11:00:00+00:00")
     assert "continues      with 'mender-python-client approve'" in waits(paths, ASKING, over)
     begun(paths)
@@ -426,7 +426,7 @@ def test_postponed_for_a_time_that_is_over(paths: Paths) -> None:
 
 
 def test_command_for_this_device(paths: Paths) -> None:
-    """The command is printed as it has to be typed for this device."""
+    """The command to continue includes the options that select this device."""
     waits(paths, ASKING)
     named = Options(root="/a device", data=None, devices=None, device="pump")
     lines = render(look(paths), now=NOW, command=command_of(named))
@@ -434,7 +434,7 @@ def test_command_for_this_device(paths: Paths) -> None:
 
 
 def test_approval_of_all(paths: Paths) -> None:
-    """What is approved for all updates to come is shown."""
+    """A standing approval of all future updates is shown."""
     approval = Decision(DecisionKind.APPROVE, "anna", SINCE, "trusted", point=GatePoint.INSTALL)
     JsonJournal(paths.journal).update(lambda record: decided(record, approval, is_all=True))
     status = look(paths)
@@ -445,7 +445,7 @@ def test_approval_of_all(paths: Paths) -> None:
 
 
 def test_pause_of_all_without_an_update(paths: Paths) -> None:
-    """Without an update, too, it is shown that the next one will wait."""
+    """A pause of all updates is shown even if no update is in progress."""
     JsonJournal(paths.journal).update(lambda record: decided(record, PAUSED, is_all=True))
     lines = render(look(paths), now=NOW)
     how = "'mender-python-client continue --all' ends this"
@@ -453,7 +453,7 @@ def test_pause_of_all_without_an_update(paths: Paths) -> None:
 
 
 def test_gate_for_programs(paths: Paths) -> None:
-    """The document has the gate and the decisions."""
+    """The JSON contains the gate and the decisions."""
     waits(paths, ASKING, PAUSED)
     document = as_document(look(paths))
     assert {
