@@ -1,1 +1,1 @@
-"""The dev server held against what a real server answered."""
+"""Tests that compare the dev server with recorded answers of a real server."""

@@ -1,4 +1,4 @@
-"""What stood on the real server before a recorded line was sent, and what its title says was true afterwards."""
+"""The state of the real server before a recorded request, and the state described by the title afterwards."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DAY_SECONDS = 24 * 3600.0
 
 
 def scene_of(line: Mapping[str, Any]) -> str:
-    """The line's name in the tables below: its id, and where several share one, the start of the title."""
+    """Return the name of a line in the tables below: its id, or the first words of the title if the id isn't unique."""
     title = str(line["title"])
     return " ".join(title.split()[:2]) if line["id"] in ("A25", "F7") else str(line["id"])
 
@@ -67,7 +67,7 @@ def _aborted_before_the_poll(stage: Stage) -> None:
 
 
 def _waiting(*names: str, polled: bool = False, force: bool = False) -> Callable[[Stage], None]:
-    """Only these deployments wait, the oldest first; the device may have asked once already."""
+    """Create exactly these pending deployments, the oldest first; optionally, the device has already polled."""
 
     def scene(stage: Stage) -> None:
         stage.end_all()
@@ -245,4 +245,4 @@ AFTER: Mapping[str, tuple[Callable[[Stage], object], object]] = {
     "I19": (lambda stage: stage.status("177028af-9c9c-422f-8ec3-e52e2e1454e9", OTHER), "success"),
     "I20": (lambda stage: stage.status("544c368c-3e7f-4826-ba94-a7caf9801347"), "failure"),
 }
-"""How to look at the server after a line, and what must be seen."""
+"""For each line, the function that reads the server's state afterwards, and the expected result."""

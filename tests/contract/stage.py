@@ -1,6 +1,6 @@
-"""The stage for the recorded play: the dev server, devices with keys of our own, and what stood before each line.
+"""The environment for replaying the recording: the dev server, and devices with keys of our own.
 
-The recording names deployments, links and keys that the dev server can't have; the stage keeps the pairs.
+The ids, links and keys in the recording don't exist on the dev server; the stage maps them to ours.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ from mender_devserver import DevServer, KnownDevice
 from mender_devserver.signatures import is_signed
 
 ARTIFACT_BYTES = 305152
-"""The size of the recorded Artifact; ours has the same, so that ranges can be compared as they are."""
+"""The size of the recorded Artifact; ours has the same size, so that ranges can be compared directly."""
 _PEM = re.compile(r"-----BEGIN PUBLIC KEY-----.*?-----END PUBLIC KEY-----\n?", re.S)
 _LINK = re.compile(r"^/mender/([0-9a-f-]{36})")
 _DEPLOYMENT = re.compile(r"(?<=/deployments/)[0-9a-f]{8}-[0-9a-f-]{27}(?=/)")
 
 Line = Mapping[str, Any]
 MAIN = {"mac": "main:fbb01c"}
-"""The device that plays most of the scenes."""
+"""The device in most of the scenes."""
 
 
 class Stage:
-    """Plays recorded requests.
+    """Replays recorded requests.
 
     Args:
-        server: a fresh one.
-        caller: sends the requests.
-        directory: for the Artifacts.
+        server: a new dev server.
+        caller: the HTTP client for the requests.
+        directory: where to write Artifacts.
         lines: the whole recording.
     """
 
@@ -54,7 +54,7 @@ class Stage:
     # Devices
 
     def gadget(self, identity: Mapping[str, Any]) -> Gadget:
-        """The device with this identity; made, accepted and authorised when it is new."""
+        """Return the device with this identity; create, accept and authorise it first if it is new."""
         name = json.dumps(identity)
         if name not in self.gadgets:
             made = Gadget(self.caller, self.server.url, identity, self.key_of(identity))
@@ -65,25 +65,25 @@ class Stage:
         return self.gadgets[name]
 
     def hold(self, token: str) -> None:
-        """From now on masked tokens stand for this one."""
+        """Use this token in place of masked ones from now on."""
         self.current = token
 
     def speak_as(self, identity: Mapping[str, Any]) -> Gadget:
-        """From now on masked tokens stand for this device's."""
+        """Use this device's token in place of masked ones from now on."""
         gadget = self.gadget(identity)
         self.hold(gadget.token)
         return gadget
 
     def device_id(self, identity: Mapping[str, Any]) -> str:
-        """The id of a device; the newest when there were several."""
+        """Return the id of a device; the newest one if there were several."""
         return [one.id for one in self.server.devices() if one.identity == identity][-1]
 
     def device(self, identity: Mapping[str, Any]) -> KnownDevice:
-        """A device as the server has it now."""
+        """Return a device in its current state on the server."""
         return next(one for one in self.server.devices() if one.id == self.device_id(identity))
 
     def key_of(self, identity: Mapping[str, Any]) -> PrivateKey:
-        """The key that the recording will use for a device, if it will."""
+        """Return the key used for a device in the last such line of the recording, or else a new one."""
         for line in reversed(self.lines):
             pem = _pem_in(line["request"]["body"])
             if pem and _identity_in(line["request"]["body"]) == identity:
@@ -91,7 +91,7 @@ class Stage:
         return new_key()
 
     def key_for(self, recorded_pem: str) -> PrivateKey:
-        """Our key of the same kind in place of a recorded one."""
+        """Return our key in place of a recorded one, of the same type."""
         if recorded_pem not in self.keys:
             self.keys[recorded_pem] = new_key(_kind(recorded_pem))
         return self.keys[recorded_pem]
@@ -99,7 +99,7 @@ class Stage:
     # Artifacts and deployments
 
     def upload(self, name: str, *device_types: str) -> None:
-        """Offer an Artifact of the recorded size."""
+        """Upload an Artifact of the recorded size."""
         types = device_types or ("testdev",)
         path = self.directory / "made.mender"
         for payload_bytes in range(ARTIFACT_BYTES - 16 * 1024, ARTIFACT_BYTES, 512):
@@ -109,25 +109,25 @@ class Stage:
         self.server.upload(path)
 
     def deploy(self, name: str, recorded_id: str = "", identity: Mapping[str, Any] = MAIN, **options: Any) -> str:
-        """Make a deployment for one device, and pair its id with the recorded one."""
+        """Create a deployment for one device, and map the recorded id to its id."""
         deployment_id = self.server.deploy(name, [self.device_id(identity)], **options)
         self.ids[recorded_id] = deployment_id
         return deployment_id
 
     def end_all(self) -> None:
-        """Abort what is unfinished, as the recording's author did between two scenes."""
+        """Abort unfinished deployments, as was done between two scenes of the recording."""
         for deployment in self.server.deployments():
             if deployment.status != "finished":
                 self.server.abort(deployment.id)
 
     def status(self, recorded_id: str, identity: Mapping[str, Any] = MAIN) -> str:
-        """How a recorded deployment stands on our server."""
+        """Return the device's status in a deployment, given the deployment's recorded id."""
         return self.server.status(self.ids[recorded_id], self.device_id(identity))
 
     # Playing
 
     def play(self, line: Line) -> Answer:
-        """Send a recorded request with our own names and keys in it, and learn the names in the reply."""
+        """Send a recorded request with our own ids and keys, and map the ids and links in the answer."""
         request = line["request"]
         body = self._body(line)
         headers = {name: self._header(name, value, line, body) for name, value in request["headers"].items()}
@@ -146,7 +146,7 @@ class Stage:
 
     def _body(self, line: Line) -> bytes:
         text = line["request"]["body"]
-        if text.endswith("characters>"):  # the recording cut it
+        if text.endswith("characters>"):  # the recording is truncated here
             count = int(re.findall(r"\d+", line["title"])[1])
             text = json.dumps([{"name": f"n{number}", "value": "v"} for number in range(count)])
         return self._with_our_key(text).encode()

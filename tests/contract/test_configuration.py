@@ -1,4 +1,4 @@
-"""Configuration deployments as they were recorded with the real server, line by line."""
+"""Configuration deployments are replayed line by line from a recording of the real server."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ Line = Mapping[str, Any]
 
 
 class Play:
-    """Plays the recording, with ids and links of our own, and yields what differs.
+    """Replays the recording with our own ids and links, and yields the differences.
 
     Args:
-        server: a fresh one.
-        caller: sends the requests.
+        server: a new dev server.
+        caller: the HTTP client for the requests.
     """
 
     def __init__(self, server: DevServer, caller: Caller) -> None:
@@ -47,7 +47,7 @@ class Play:
         self._artifact = b""
 
     def run(self) -> Iterator[str]:
-        """Play all lines; between two sessions everything ended."""
+        """Replay all lines, aborting unfinished deployments between two sessions; yield the differences."""
         session = ""
         for line in LINES:
             if line["s"] != session:
@@ -80,7 +80,7 @@ class Play:
         return text
 
     def _link(self, path: str) -> str:
-        """Our link, changed where the recorded one was changed."""
+        """Return our link, altered in the same way as the recorded one."""
         sent = _LINK.fullmatch(path)
         assert sent is not None
         first, link = self._links[sent["id"]]
@@ -148,7 +148,7 @@ class Play:
             yield f"Artifact: {recorded} != {ours}"
 
     def _texts(self, member: Mapping[str, Any]) -> object:
-        """The parts of a recorded member, as JSON where it is JSON; without digests, which follow from the rest."""
+        """Return the parts of a recorded member, parsed if they are JSON, without digests, which depend on the rest."""
         if "members" in member:
             return [(one["name"], _value(self._ours(one["text"]))) for one in member["members"]]
         return _value(self._ours(member["text"]))
@@ -180,19 +180,19 @@ def _value(text: str) -> object:
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[DevServer]:
-    """A server that accepts the device."""
+    """A server that accepts devices automatically."""
     with DevServer(tmp_path / "server", tls=False, auto_accept=True) as running:
         yield running
 
 
 def test_configuration_deployments_are_answered_as_recorded(server: DevServer) -> None:
-    """Offers, links, Artifacts, refusals and lists of devices come back as they were recorded."""
+    """Offers, links, Artifacts, refusals and device lists are the same as in the recording."""
     with calling() as caller:
         assert [] == list(Play(server, caller).run())
 
 
 def test_configuration_is_an_artifact_for_the_client(server: DevServer) -> None:
-    """The client's reader takes the Artifact: no file, a name that isn't provided as a release, JSON as meta-data."""
+    """The client's reader accepts the Artifact: payload type, the deployment's id in its name, JSON as meta-data."""
     with calling() as caller:
         gadget = Gadget(caller, server.url)
         gadget.authorize()
@@ -205,7 +205,7 @@ def test_configuration_is_an_artifact_for_the_client(server: DevServer) -> None:
 
 @pytest.mark.parametrize("cut", ["x-men-signature", "x-men-expire"])
 def test_incomplete_link_is_400(server: DevServer, cut: str) -> None:
-    """A link that lacks its signature or its end is malformed."""
+    """A link without its signature or expiry time is refused as malformed."""
     with calling() as caller:
         gadget = Gadget(caller, server.url)
         gadget.authorize()
@@ -215,7 +215,7 @@ def test_incomplete_link_is_400(server: DevServer, cut: str) -> None:
 
 
 def test_link_ends_after_a_quarter_of_an_hour(server: DevServer) -> None:
-    """The link is good for 15 minutes; the next poll brings another one."""
+    """The link is valid for 15 minutes; the next poll returns a new one."""
     with calling() as caller:
         gadget = Gadget(caller, server.url)
         gadget.authorize()
@@ -233,7 +233,7 @@ def _error(answer: Answer) -> str:
 
 
 def test_configuration_has_strings(server: DevServer) -> None:
-    """A value that isn't a string, and an unknown device, are refused."""
+    """A value that isn't a string is refused, as is an unknown device."""
     with calling() as caller:
         Gadget(caller, server.url).authorize()
     wrong: dict[str, Any] = {"n": 1}

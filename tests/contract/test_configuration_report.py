@@ -1,4 +1,4 @@
-"""What a device reports of its configuration, as it was recorded with the real server, line by line."""
+"""Reports of a device's configuration are replayed line by line from a recording of the real server."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LONG = {
     "101 keys": {f"k{number}": "v" for number in range(101)},
     ">1 MiB": {f"k{number}": "v" * 4000 for number in range(300)},
 }
-"""Bodies of which the recording has the length only."""
+"""Bodies of which only the length was recorded."""
 
 
 def _body(line: Mapping[str, Any]) -> str:
@@ -28,7 +28,7 @@ def _body(line: Mapping[str, Any]) -> str:
 
 
 def test_reports_are_answered_as_recorded(tmp_path: Path) -> None:
-    """Each report that was recorded is taken or refused as it was, with the same words."""
+    """Each recorded report is accepted or refused as on the real server, with the same error message."""
     wrong = []
     with DevServer(tmp_path, tls=False, auto_accept=True) as server, calling() as caller:
         gadget = Gadget(caller, server.url)
@@ -46,7 +46,7 @@ def test_reports_are_answered_as_recorded(tmp_path: Path) -> None:
 
 
 def test_wanted_and_reported_configuration(tmp_path: Path) -> None:
-    """The server tells a device what is configured for it, and the operator what the device reports."""
+    """A device gets its configuration from the server, and the operator sees the one it reports."""
     path = "/api/devices/v1/deviceconfig/configuration"
     with DevServer(tmp_path, tls=False, auto_accept=True) as server, calling() as caller:
         gadget = Gadget(caller, server.url)

@@ -1,4 +1,4 @@
-"""The recorded play, line by line: the dev server must answer as the real server did."""
+"""The device API is replayed line by line: the dev server must answer as the real server did."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from mender_devserver import DevServer
 RECORDING = Path(__file__).with_name("device-api.jsonl")
 
 NOT_REPRODUCED: Mapping[str, str] = {}
-"""Lines that the dev server answers otherwise than the real one, and why."""
+"""Lines that the dev server answers differently from the real one, and why."""
 
 _GO_SYNTAX = "where Go's JSON decoder stops in broken text, and how it says so"
 _GO_TYPES = "Go's JSON decoder names its own types"
@@ -33,7 +33,7 @@ WORDS: Mapping[str, str] = {
     "F7 status 5": _GO_TYPES,
     "G5": "how Go says what it can't find in a time",
 }
-"""Refusals whose text differs after the part that the service itself has written, and why."""
+"""Error messages that differ after the part written by the service itself, and why."""
 
 _DECODER = re.compile(r"(invalid character|json: |parsing time|EOF).*")
 _VOLATILE = ("etag", "last-modified", "content-length", "retry-after", "x-content-type-options")
@@ -41,13 +41,13 @@ _VOLATILE = ("etag", "last-modified", "content-length", "retry-after", "x-conten
 
 @dataclass
 class Played:
-    """What came of the play.
+    """The results of replaying the recording.
 
     Args:
-        titles: the lines by name, in order.
-        different: lines answered otherwise, with what differs.
-        words: lines refused in other words.
-        meaning: lines after which the server's state isn't what the title says.
+        titles: the lines' titles by name, in order.
+        different: the differences, for lines with different answers.
+        words: both error messages, for lines where they differ.
+        meaning: the server's state, for lines after which it isn't what the title says.
     """
 
     titles: dict[str, str] = field(default_factory=dict)
@@ -58,7 +58,7 @@ class Played:
 
 @pytest.fixture(scope="module")
 def played(tmp_path_factory: pytest.TempPathFactory) -> Played:
-    """The whole recording, played once."""
+    """The results of replaying the whole recording once."""
     lines: list[Line] = [json.loads(text) for text in RECORDING.read_text().splitlines()]
     directory = tmp_path_factory.mktemp("contract")
     result = Played()
@@ -175,27 +175,27 @@ def _xml_words(text: str) -> list[str]:
 
 
 def test_every_line_is_answered_as_recorded(played: Played) -> None:
-    """Status, headers, shape and meaning of every recorded answer come back, but for the listed lines."""
+    """Status, headers, shape and meaning of every answer are as recorded, except for the lines listed as exceptions."""
     unlisted = {name: found for name, found in played.different.items() if name not in NOT_REPRODUCED}
     assert unlisted == {}
 
 
 def test_list_of_lines_not_reproduced_is_fresh(played: Played) -> None:
-    """A line that is listed as not reproduced really differs."""
+    """Every line listed as not reproduced really differs."""
     assert set(NOT_REPRODUCED) - set(played.different) == set()
 
 
 def test_refusals_use_the_servers_own_words(played: Played) -> None:
-    """A refusal says what the real server says, but for what its JSON decoder adds on the listed lines."""
+    """Error messages equal the real server's, except for the JSON decoder's part on the listed lines."""
     assert set(WORDS) == set(played.words)
 
 
 def test_state_after_each_line_is_what_the_title_says(played: Played) -> None:
-    """What a recorded line does to devices, inventory, deployments and logs, it does here."""
+    """Each line has the recorded effect on devices, inventory, deployments and logs."""
     assert played.meaning == {}
 
 
 def test_whole_recording_is_played(played: Played) -> None:
-    """No line of the recording is left out, and no scene is prepared for a line that isn't there."""
+    """Every line of the recording is replayed, and every prepared scene belongs to a line."""
     assert len(RECORDING.read_text().splitlines()) == len(played.titles)
     assert (set(BEFORE) | set(AFTER)) - set(played.titles) == set()

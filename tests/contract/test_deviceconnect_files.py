@@ -1,4 +1,4 @@
-"""Files over device connect: recorded requests of users, what the device said, and what the real server answered."""
+"""File transfers over device connect: recorded requests of users, the device's messages and the server's answers."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from waiting import PATIENCE_S
 RECORDING = Path(__file__).with_name("deviceconnect-files.jsonl")
 UNKNOWN = "00000000-0000-0000-0000-000000000000"
 OTHER = {"srv-stat-error-1000 0": "the real server passes on a status that is none, and so answers with 200"}
-"""Requests that the dev server answers otherwise, and why."""
+"""Requests that the dev server answers differently, and why."""
 
 
 def requests() -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """Each request, with its name and what the server and the device said before its answer, which is the last line."""
+    """Yield the name of each request with its lines: the messages exchanged with the device, and finally the answer."""
     lines: list[dict[str, Any]] = []
     counts: dict[str, int] = {}
     for text in RECORDING.read_text("utf-8").splitlines():
@@ -41,7 +41,7 @@ REQUESTS = dict(requests())
 
 
 def recorded_bytes(line: dict[str, Any], sid: str) -> bytes:
-    """What the device sent, in this session; large contents were not recorded."""
+    """Return what the device sent, with this session's id; large contents, which weren't recorded, are zeros."""
     if "raw" in line:
         data = base64.b64decode(line["raw"])
     else:
@@ -52,7 +52,7 @@ def recorded_bytes(line: dict[str, Any], sid: str) -> bytes:
 
 
 def shown(data: bytes) -> list[Any]:
-    """A message of the server as it is compared; the sizes of an upload's chunks are its own."""
+    """Return a server message in the form to compare, without the contents of chunks, whose sizes may differ."""
     message = decode(data)
     props = {name: value for name, value in message.props.items() if name != "user_id"}
     if message.typ == "file_chunk":
@@ -61,7 +61,7 @@ def shown(data: bytes) -> list[Any]:
 
 
 def recorded(line: dict[str, Any]) -> list[Any]:
-    """A recorded message in the same form."""
+    """Return a recorded message in the same form."""
     props = {name: value for name, value in line.get("props", {}).items() if name != "user_id"}
     if line["typ"] == "file_chunk":
         return [line["typ"]]
@@ -69,7 +69,7 @@ def recorded(line: dict[str, Any]) -> list[Any]:
 
 
 async def play(websocket: aiohttp.ClientWebSocketResponse[bool], lines: list[dict[str, Any]]) -> None:
-    """Be the device."""
+    """Play the device's part."""
     sid = ""
     for line in lines:
         if line["dir"] == "s>d":
@@ -81,7 +81,7 @@ async def play(websocket: aiohttp.ClientWebSocketResponse[bool], lines: list[dic
 
 
 def form_of(request: dict[str, Any]) -> tuple[bytes, dict[str, str]]:
-    """The body and the headers of an upload; a body that wasn't recorded has 9000 bytes."""
+    """Return body and headers of an upload; if the body wasn't recorded, its file has 9000 bytes."""
     text = request.get("req_body") or (
         '--BOUNDARY\r\nContent-Disposition: form-data; name="path"\r\n\r\n/data/up\r\n--BOUNDARY\r\n'
         'Content-Disposition: form-data; name="file"; filename="up.bin"\r\n\r\n' + "x" * 9000 + "\r\n--BOUNDARY--\r\n"
@@ -90,7 +90,7 @@ def form_of(request: dict[str, Any]) -> tuple[bytes, dict[str, str]]:
 
 
 async def replay(server: DevServer, token: str, lines: list[dict[str, Any]]) -> None:
-    """Play a request, and compare the answer."""
+    """Replay a request, and compare the answer."""
     request = lines[-1]
     prefix, _, rest = request["path"].partition("/devices/")
     device_id = UNKNOWN if rest.startswith(UNKNOWN) else server.devices()[0].id
@@ -123,14 +123,14 @@ async def replay(server: DevServer, token: str, lines: list[dict[str, Any]]) -> 
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[DevServer]:
-    """A server that accepts the device."""
+    """A server that accepts devices automatically."""
     with DevServer(tmp_path / "server", tls=False, auto_accept=True) as running:
         yield running
 
 
 @pytest.mark.parametrize("name", REQUESTS)
 def test_recorded_request(server: DevServer, name: str) -> None:
-    """The dev server says to the device, and answers the user, what the real one did."""
+    """The dev server sends the device the same messages as the real one, and gives the user the same answer."""
     with calling() as caller:
         gadget = Gadget(caller, server.url)
         gadget.authorize()

@@ -1,7 +1,7 @@
-"""Users' websockets over device connect: recorded sessions, in which the test plays users and device.
+"""Users' WebSockets over device connect: recorded sessions, in which the test acts as users and device.
 
-What took time to tell (the server's pings and time limits), what was recorded in part, and sessions that depend on how
-fast somebody reads are left out.
+The recording doesn't include the server's pings and time limits, which take too long to replay, sessions that were only
+partly recorded, and sessions that depend on how fast a user or device reads.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Websocket = aiohttp.ClientWebSocketResponse[bool]
 
 
 def sessions() -> dict[str, list[dict[str, Any]]]:
-    """The lines of each session, in order."""
+    """Return the lines of each session, in order."""
     found: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for text in Path(__file__).with_name("deviceconnect-users.jsonl").read_text("utf-8").splitlines():
         line = json.loads(text)
@@ -40,7 +40,7 @@ SESSIONS = sessions()
 
 
 def bytes_of(line: dict[str, Any]) -> bytes:
-    """What was sent; large contents were not recorded."""
+    """Return what was sent; large contents, which weren't recorded, are zeros."""
     if "raw" in line:
         return base64.b64decode(line["raw"])
     if "raw_head" not in line:
@@ -52,7 +52,7 @@ def bytes_of(line: dict[str, Any]) -> bytes:
 
 
 def shown(data: bytes) -> list[Any]:
-    """A message as it is compared: without the names that each server chooses."""
+    """Return a message in the form to compare, without values chosen by each server."""
     message = decode(data)
     body: Any = message.body
     if body and message.proto != Protocol.SHELL:
@@ -67,7 +67,7 @@ def shown(data: bytes) -> list[Any]:
 
 
 def recorded(line: dict[str, Any]) -> list[Any]:
-    """A recorded message in the same form."""
+    """Return a recorded message in the same form."""
     body = line.get("body_msgpack", line.get("body", line.get("body_len")))
     if "body_b64" in line:
         body = base64.b64decode(line["body_b64"]).decode("latin-1")
@@ -81,12 +81,12 @@ def _without_user(props: Any) -> dict[str, Any]:
 
 
 class Play:
-    """Users and the device of one session.
+    """The users and the device of one session.
 
     Args:
-        server: the server.
-        http: makes connections.
-        token: the device's.
+        server: the dev server.
+        http: the session for connections.
+        token: the device's token.
     """
 
     def __init__(self, server: DevServer, http: aiohttp.ClientSession, token: str) -> None:
@@ -100,7 +100,7 @@ class Play:
         self._closing: set[int] = set()
 
     async def run(self, lines: list[dict[str, Any]]) -> None:
-        """Play it to its end; then nothing more may have been said."""
+        """Replay the session, then check that no further message was sent to the device."""
         await self._connect()
         for number, line in enumerate(lines):
             actor = self._as_device if line["leg"] == "device" else self._as_user
@@ -143,7 +143,7 @@ class Play:
 
     async def _as_user(self, line: dict[str, Any]) -> None:
         conn, op, is_said = line["conn"], line["op"], line["dir"] == "u>s"
-        if conn not in self._users and op != "http":  # it goes on from an earlier session
+        if conn not in self._users and op != "http":  # the connection is from an earlier session
             self._users[conn] = await self._join()
         if op == "http":
             if not is_said:
@@ -180,14 +180,14 @@ class Play:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevServer]:
-    """A server that accepts the device."""
+    """A server that accepts devices automatically."""
     with DevServer(tmp_path_factory.mktemp("server"), tls=False, auto_accept=True) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
 def token(server: DevServer) -> Iterator[str]:
-    """The token of a device."""
+    """The token of an accepted device."""
     with calling() as caller:
         gadget = Gadget(caller, server.url)
         gadget.authorize()
@@ -196,7 +196,7 @@ def token(server: DevServer) -> Iterator[str]:
 
 @pytest.mark.parametrize("name", SESSIONS)
 def test_recorded_session(server: DevServer, token: str, name: str) -> None:
-    """The dev server passes between users and device what the real one did, adds the same and closes alike."""
+    """The dev server forwards, adds and closes the same as the real one, for users and device."""
 
     async def play() -> None:
         async with aiohttp.ClientSession() as http:

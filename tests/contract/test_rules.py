@@ -1,7 +1,7 @@
-"""Rules of the real server that the recording doesn't show, each with what it answers.
+"""Rules of the real server that the recording doesn't cover, each with the expected answer.
 
-The rules were seen when some 350 requests were sent to the services of release 4.1.3 and to the dev server, and read in
-their source (mender-server, ``backend/services``); those of the object store in the source of SeaweedFS.
+The rules were found by sending some 350 requests to the services of release 4.1.3 and to the dev server, and in the
+services' source (mender-server, ``backend/services``); those of the object store in the source of SeaweedFS.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ NEXT = f"{DEPLOYMENTS}/next"
 
 @dataclass(frozen=True)
 class Scene:
-    """A server with one accepted device that was offered a deployment, which is then aborted or not.
+    """A server with one accepted device, and deployments in different states.
 
     Args:
-        server: the server.
+        server: the dev server.
         gadget: the device.
-        active: the id of the deployment that is offered.
-        aborted: the id of one that was offered and aborted.
-        unseen: the id of one that the device was never offered.
+        active: the id of the deployment being offered.
+        aborted: the id of a deployment that was offered and then aborted.
+        unseen: the id of a deployment that was never offered to the device.
     """
 
     server: DevServer
@@ -52,14 +52,14 @@ class Scene:
     unseen: str
 
     def send(self, method: str, path: str, body: str, **headers: str) -> Answer:
-        """Send a body as it is, as JSON."""
+        """Send a body verbatim as JSON, with the device's token."""
         sent = {"Authorization": f"Bearer {self.gadget.token}", "Content-Type": "application/json", **headers}
         return self.gadget.caller.call(method, self.gadget.url + path, body, sent)
 
 
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
-    """The scene, once for all rules: none of them changes it."""
+    """The scene, set up once, since no rule changes it."""
     directory = tmp_path_factory.mktemp("rules")
     with DevServer(directory / "server", tls=False) as server, calling() as caller:
         yield _set_up(server, caller, directory)
@@ -80,12 +80,12 @@ def _set_up(server: DevServer, caller: Caller, directory: Path) -> Scene:
 
 
 def named(name: str, more: str = "") -> str:
-    """An inventory of one attribute."""
+    """Return an inventory with one attribute."""
     return f'[{{"name": {json.dumps(name)}, "value": "1"{more}}}]'
 
 
 def repeated(count: int, distinct: int) -> str:
-    """An inventory of so many attributes, with so many distinct names."""
+    """Return an inventory with the given numbers of attributes and of distinct names."""
     return json.dumps([{"name": f"n{number % distinct}", "value": "v"} for number in range(count)])
 
 
@@ -121,13 +121,13 @@ def repeated(count: int, distinct: int) -> str:
     ],
 )
 def test_inventory(scene: Scene, body: str, status: int, error: str) -> None:
-    """Names are limited in bytes, entries are counted with repeats, and every field has its type."""
+    """Names are limited in bytes, attributes are counted including repeated names, and every field is type-checked."""
     answer = scene.send("PUT", ATTRIBUTES, body)
     assert (status, error) == (answer.status, answer.error[: len(error)] if answer.body else "")
 
 
 def test_inventory_that_is_refused_changes_nothing(scene: Scene) -> None:
-    """Whatever the reason, the attributes of before stay."""
+    """After a refused PUT or PATCH, the earlier attributes are unchanged."""
     device_id = scene.server.devices()[0].id
     scene.send("PUT", ATTRIBUTES, named("kept"))
     for body in (named("a\0b"), repeated(120, 100), named("\u00fc" * 513)):
@@ -151,14 +151,14 @@ def test_inventory_that_is_refused_changes_nothing(scene: Scene) -> None:
     ],
 )
 def test_status(scene: Scene, body: dict[str, object], status: int, error: str) -> None:
-    """A substate is limited in bytes, and names of fields may be written in any case."""
+    """A substate is limited in bytes, and field names are case-insensitive."""
     answer = scene.send("PUT", f"{DEPLOYMENTS}/{scene.active}/status", json.dumps(body))
     assert (status, error) == (answer.status, answer.error[: len(error)] if answer.body else "")
 
 
 @pytest.mark.parametrize("body", ["{}", '{"status": null}'])
 def test_report_without_a_status(scene: Scene, body: str) -> None:
-    """The missing status is noticed last: 404 for an unknown deployment, 409 for an aborted one, else 500."""
+    """The status is checked last: 404 for an unknown deployment, 409 for an aborted one, otherwise 500."""
     ids = (scene.unseen, scene.aborted, scene.active)
     answers = [scene.send("PUT", f"{DEPLOYMENTS}/{one}/status", body) for one in ids]
     assert [404, 409, 500] == [one.status for one in answers]
@@ -190,7 +190,7 @@ def test_report_without_a_status(scene: Scene, body: str) -> None:
     ],
 )
 def test_log_timestamp(scene: Scene, timestamp: object, status: int) -> None:
-    """A time must exist and be written as Go reads RFC 3339; the year 0 is read, but can't be stored."""
+    """A timestamp must be valid and in RFC 3339 as parsed by Go; the year 0 is parsed, but can't be stored."""
     message = {"timestamp": timestamp, "level": "info", "message": "x"}
     answer = scene.send("PUT", f"{DEPLOYMENTS}/{scene.active}/log", json.dumps({"messages": [message]}))
     assert status == answer.status
@@ -212,13 +212,13 @@ def test_log_timestamp(scene: Scene, timestamp: object, status: int) -> None:
     ],
 )
 def test_poll(scene: Scene, body: str, status: int, error: str) -> None:
-    """Names of fields come in any case, text may stand behind the JSON, and a name has at most 4096 bytes."""
+    """Field names are case-insensitive, text after the JSON is ignored, and a name is limited to 4096 bytes."""
     answer = scene.send("POST", NEXT, body)
     assert (status, error) == (answer.status, answer.error[: len(error)] if error else "")
 
 
 def test_null_is_an_empty_provide(tmp_path: Path) -> None:
-    """A provide that is null is taken, and is the same as an empty one."""
+    """A null value of a provide is accepted, and equals an empty string."""
     with DevServer(tmp_path / "server", tls=False) as server, calling() as caller:
         scene = _set_up(server, caller, tmp_path)
         scene.server.abort(scene.active)
@@ -266,7 +266,7 @@ def _other_pem(key: dsa.DSAPrivateKey | x25519.X25519PrivateKey) -> str:
     ids=["P-521", "secp256k1", "DSA", "X25519", "PKCS 1"],
 )
 def test_kind_of_key(scene: Scene, pem: str, status: int, error: str) -> None:
-    """RSA, Ed25519 and ECDSA on NIST's curves are known; any other key is refused for good."""
+    """RSA, Ed25519 and ECDSA on NIST curves are supported; any other key is refused with 400."""
     body = json.dumps({"id_data": '{"mac": "other"}', "pubkey": pem})
     answer = scene.send("POST", AUTH, body, **{"X-MEN-Signature": "x"})
     assert (status, error) == (answer.status, answer.error[: len(error)])
@@ -277,7 +277,7 @@ def test_kind_of_key(scene: Scene, pem: str, status: int, error: str) -> None:
     [("{} more", 400), ('{"PUBKEY": 1}', 400), ("[]", 400), ("NaN", 400), ('{"id_data": "{\\"n\\": 1e400}"}', 400)],
 )
 def test_auth_request_is_decoded_as_a_whole(scene: Scene, changed: str, status: int) -> None:
-    """Unlike the other services, authentication refuses text behind the JSON."""
+    """Unlike the other services, authentication refuses text after the JSON."""
     assert status == scene.send("POST", AUTH, changed, **{"X-MEN-Signature": "x"}).status
 
 
@@ -292,7 +292,7 @@ def test_auth_request_is_decoded_as_a_whole(scene: Scene, changed: str, status: 
     ],
 )
 def test_authorization(scene: Scene, header: str, error: str) -> None:
-    """One blank between the method and the token, no more."""
+    """The method and the token must be separated by exactly one space, with nothing after the token."""
     value = header.format(scene.gadget.token)
     answer = scene.send("GET", f"{NEXT}?artifact_name=old&device_type=testdev", "", Authorization=value)
     assert (401, error) == (answer.status, answer.error)
@@ -313,7 +313,7 @@ def test_authorization(scene: Scene, header: str, error: str) -> None:
     ],
 )
 def test_unknown_path(scene: Scene, path: str, with_token: bool, media_type: str, named: bool) -> None:
-    """The gateway says 404 as text, to anybody; a service says it as JSON, with the request id or without."""
+    """The gateway answers 404 as text, even without a token; a service answers it as JSON, some with the request id."""
     headers = {"Authorization": f"Bearer {scene.gadget.token}"} if with_token else {}
     answer = scene.gadget.caller.call("GET", scene.gadget.url + path, b"", headers)
     assert (404, media_type) == (answer.status, answer.headers["content-type"])
@@ -325,7 +325,7 @@ def test_unknown_path(scene: Scene, path: str, with_token: bool, media_type: str
 
 @pytest.mark.parametrize("path", [f"{DEPLOYMENTS}/x/nosuch", "/api/devices/v2/inventory/x", NEXT])
 def test_token_comes_first(scene: Scene, path: str) -> None:
-    """Of the services that need a token nobody learns without one which paths there are."""
+    """Services that need a token answer 401 without one, whether or not the path exists."""
     assert 401 == scene.gadget.caller.call("OPTIONS", scene.gadget.url + path).status
 
 
@@ -340,7 +340,7 @@ def test_token_comes_first(scene: Scene, path: str) -> None:
     ],
 )
 def test_methods(scene: Scene, path: str, method: str, refused: str, asked: str) -> None:
-    """A 405 tells the methods that are allowed, and OPTIONS does with 200 and an empty body."""
+    """A 405 lists the allowed methods; so does OPTIONS, with 200 and an empty body."""
     answers = [scene.send(one, path, "") for one in (method, "OPTIONS")]
     assert [(405, refused), (200, asked)] == [(one.status, one.headers["allow"]) for one in answers]
     assert ("method not allowed", b"") == (answers[0].error, answers[1].body)
@@ -359,7 +359,7 @@ def test_methods(scene: Scene, path: str, method: str, refused: str, asked: str)
     ],
 )
 def test_slash_at_the_end(scene: Scene, method: str, path: str, status: int, location: str | None) -> None:
-    """A slash too many is redirected, if the path without it takes the method; the inventory doesn't mind it."""
+    """A trailing slash is redirected if the path without it allows the method; the inventory accepts it."""
     answer = scene.send(method, path, "[]" if method == "PUT" else "")
     assert (status, location) == (answer.status, answer.headers.get("location"))
 
@@ -390,7 +390,7 @@ BEFORE, AFTER = "Mon, 01 Jan 2001 00:00:00 GMT", "Fri, 01 Jan 2100 00:00:00 GMT"
     ],
 )
 def test_conditions_of_a_download(scene: Scene, headers: dict[str, str], status: int) -> None:
-    """The object store honours conditions: 412 when one fails, 304 for what the client has already."""
+    """The object store honours conditional requests: 412 if a precondition fails, 304 if the client is up to date."""
     etag, link = f'"{scene.server.artifacts()[0].etag}"', scene.gadget.link()
     answer = scene.gadget.caller.call("GET", link, b"", {name: one.format(etag=etag) for name, one in headers.items()})
     assert status == answer.status
@@ -410,7 +410,7 @@ def test_conditions_of_a_download(scene: Scene, headers: dict[str, str], status:
     ],
 )
 def test_link_without_signature(scene: Scene, keep: str, status: int, code: bytes) -> None:
-    """A link that only lacks the signature is malformed; one without a query is a request of nobody."""
+    """A link without only its signature is malformed; one without a query is an anonymous request."""
     match = re.fullmatch(keep, scene.gadget.link())
     assert match is not None
     answer = scene.gadget.caller.call("GET", match[1])
