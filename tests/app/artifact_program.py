@@ -1,4 +1,4 @@
-"""Run ``artifact …`` commands in this process; the reference tool's Artifacts as test data."""
+"""Helpers that run ``artifact …`` in this process, and the directory of the reference tool's Artifacts."""
 
 from __future__ import annotations
 

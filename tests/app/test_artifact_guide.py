@@ -39,7 +39,7 @@ def test_the_commands_run_and_print_what_the_guide_shows(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("text", [text for kind, text in BLOCKS if kind == "json"])
 def test_the_configurations_are_right(tmp_path: Path, text: str) -> None:
-    """They contain no unknown key and no value of the wrong type."""
+    """The configurations contain no unknown key and no value of the wrong type."""
     (tmp_path / "mender.conf").write_text(text)
     loaded = load_config(tmp_path / "mender.conf", tmp_path / "none.conf")
     assert () == loaded.warnings

@@ -54,7 +54,7 @@ def index_of(run: Run, artifact: Path) -> dict[str, int] | None:
 
 
 def test_an_image_from_8_mib_on_gets_an_index(run: Run, tmp_path: Path, image: Path) -> None:
-    """With gzip it is the default, and can be disabled; smaller images and other compressions get no index."""
+    """An index is written by default with gzip, unless disabled; smaller images and other compressions get none."""
     index = index_of(run, write(run, tmp_path / "out", image))
     assert index is not None
     stored_bytes = index.pop("stored_bytes")
@@ -66,7 +66,7 @@ def test_an_image_from_8_mib_on_gets_an_index(run: Run, tmp_path: Path, image: P
 
 
 def test_show_tells_of_the_index(run: Run, tmp_path: Path, image: Path) -> None:
-    """The text output has one line for it."""
+    """The text output has one line for the index."""
     indexed = run("show", write(run, tmp_path / "out", image)).out.decode()
     (line,) = [line for line in indexed.splitlines() if line.startswith("Index")]
     assert line.split(maxsplit=1)[1].startswith("2,049 blocks in 258 gzip members; ")
@@ -128,7 +128,7 @@ def cut(path: Path) -> None:
 def test_what_cannot_be_indexed_is_refused_and_nothing_is_written(
     run: Run, tmp_path: Path, image: Path, make: object, code: str
 ) -> None:
-    """These are Artifacts that have an index, have no payload or are damaged, and files that are no Artifact."""
+    """An Artifact that has an index, has no payload or is damaged is refused, as is a file that is no Artifact."""
     assert callable(make)
     make(run, tmp_path / "in", image)
     done = run("index", tmp_path / "in", "-o", tmp_path / "out")
@@ -169,7 +169,7 @@ def test_few_parts_are_in_memory_at_once() -> None:
 
 
 def test_a_failing_part_ends_the_work() -> None:
-    """Its exception is raised in the caller."""
+    """An exception while a part is compressed is raised in the caller."""
 
     def fail(part: bytes) -> Packed:
         raise ValueError(part)

@@ -82,7 +82,7 @@ def test_an_empty_path_is_a_fault(tmp_path: Path) -> None:
     ids=["one", "several"],
 )
 def test_the_daemon_doesn_t_start_with_a_bad_key(tmp_path: Path, settings: dict[str, Any], setting: str) -> None:
-    """It exits with code 78 and one line that names the setting and the file."""
+    """The daemon exits with code 78 and one line that names the setting and the file."""
     paths = device(tmp_path, **settings)
     argv = [str(forking.python()), "-m", "mender_client", "--root", str(tmp_path), "--no-syslog", "daemon"]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)

@@ -27,7 +27,7 @@ def run(capsysbinary: pytest.CaptureFixture[bytes]) -> Run:
 
 @pytest.mark.parametrize("name", REAL)
 def test_show_json_says_everything(run: Run, name: str) -> None:
-    """The output is the header's description with the sizes of all files, and the index, which these Artifacts lack."""
+    """The output is the header's description with the sizes of all files, and the index, which is null here."""
     with (DATA / name).open("rb") as stream:
         expected = ArtifactReader(stream, accept_augmented=True).finish().describe()
     expected["payloads"][0]["index"] = None
@@ -141,7 +141,7 @@ def test_verify_refuses(
 
 @pytest.mark.parametrize("command", ["show", "verify", "cat"])
 def test_a_broken_artifact_is_refused(run: Run, tmp_path: Path, command: str) -> None:
-    """A single changed byte at the end of the payload is enough."""
+    """A single changed byte at the end of the payload makes the command fail."""
     content = bytearray((DATA / "rootfs-none.mender").read_bytes())
     content[-2000] ^= 1
     (tmp_path / "broken.mender").write_bytes(content)
@@ -151,7 +151,7 @@ def test_a_broken_artifact_is_refused(run: Run, tmp_path: Path, command: str) ->
 
 
 def test_cat_writes_a_payload_file(run: Run) -> None:
-    """The file is given by name, or omitted if the Artifact has only one."""
+    """The name of the file can be omitted if the Artifact has only one."""
     text = run("cat", DATA / "module-files-scripts-meta.mender", "text.txt")
     expected = "da2c00402df5f9ea0a99ce45fd3e4d99a87298887fb289478a8087ad5491f935"
     assert (0, expected) == (text.code, hashlib.sha256(text.out).hexdigest())

@@ -58,7 +58,7 @@ def test_extract_from_a_pipe(tmp_path: Path) -> None:
 
 
 def test_nothing_appears_of_a_broken_artifact(run: Run, tmp_path: Path, broken: Path) -> None:
-    """Not even its good files are written, and existing files are kept."""
+    """Not even the good files of a broken Artifact are written, and existing files are kept."""
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "good").write_text("old")
     done = run("extract", broken, tmp_path / "out")
@@ -76,7 +76,7 @@ def test_links_in_the_directory_are_replaced(run: Run, tmp_path: Path) -> None:
 
 
 def test_owner_and_permissions_are_those_of_new_files(run: Run, tmp_path: Path) -> None:
-    """Those in the Artifact are ignored, since the manifest doesn't cover them."""
+    """The owner and permissions stored in the Artifact are ignored, since the manifest doesn't cover them."""
     umask = os.umask(0o027)
     try:
         assert 0 == run("extract", DATA / "rootfs-none.mender", tmp_path / "out").code
@@ -95,7 +95,7 @@ def test_owner_and_permissions_are_those_of_new_files(run: Run, tmp_path: Path) 
     ],
 )
 def test_what_can_t_be_read_or_written(run: Run, tmp_path: Path, artifact: str, directory: str, said: str) -> None:
-    """One line says which path it is."""
+    """One line on standard error says which path can't be read or written."""
     (tmp_path / "file").touch()
     done = run("extract", tmp_path / artifact, tmp_path / directory)
     assert (1, b"", 1) == (done.code, done.out, done.err.count("\n"))

@@ -1,4 +1,4 @@
-"""``artifact write single-file`` and its siblings write what the update modules of these names expect."""
+"""``artifact write single-file`` and similar commands write what the update modules of these names expect."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ def test_docker_compose(run: Run, tmp_path: Path) -> None:
 def test_what_a_module_would_refuse(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], why: str
 ) -> None:
-    """It isn't written, and the message gives the reason."""
+    """The Artifact isn't written, and the message gives the reason."""
     for name in ("app", "dest_dir", "a.deb"):
         (tmp_path / name).write_text("")
     monkeypatch.chdir(tmp_path)

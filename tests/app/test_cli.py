@@ -1,4 +1,4 @@
-"""The command line: exit codes, output streams and the absence of tracebacks, mostly tested with real processes."""
+"""The command line: exit codes, output streams and the absence of tracebacks, partly tested with real processes."""
 
 from __future__ import annotations
 
@@ -318,7 +318,7 @@ FAULTS: dict[str, tuple[Plant, tuple[str, ...], int, str]] = {
     ),
 }  # fmt: skip
 REAL = ("no configuration", "log file on a full disk", "broken key at the start", "journal that is garbage")
-"""Those of them that are run in a separate process: one for each way to exit."""
+"""The faults that are tested in a separate process: one for each way to exit."""
 
 
 @pytest.mark.parametrize("name", FAULTS)

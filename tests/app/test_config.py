@@ -434,7 +434,7 @@ def test_key_with_a_dot(files: Files) -> None:
 
 @pytest.mark.parametrize("document", ["{,}", "[]", b"\xff", " " * 1_100_000])
 def test_what_an_unreadable_file_may_hold_is_not_missed(files: Files, document: str | bytes) -> None:
-    """If a file can't be parsed, keys that it may contain aren't reported as missing."""
+    """If a file is unusable, keys that it may contain aren't reported as missing."""
     (problem,) = files.problems(document, {"HttpsClient": {"Key": "/k"}})
     assert problem.startswith("main.conf: ")
 

@@ -159,7 +159,7 @@ def test_configuration_in_order(files: Files) -> None:
     ],
 )
 def test_secret(files: Files, name: str, what: str) -> None:
-    """A secret that others can read causes only a warning with a remedy, so that archived devices keep working."""
+    """A readable secret causes only a warning with a remedy, so that devices of the archived client keep working."""
     path = files.chmod(name, 0o604)
     sentence = f"{what}: another user can read this secret: everybody can read {path}; run 'chmod o-r {path}'"
     assert ((), (sentence,)) == files.findings()

@@ -54,7 +54,7 @@ def test_names_that_lead_elsewhere(tmp_path: Path, name: str) -> None:
 
 
 def test_hidden_directories(tmp_path: Path) -> None:
-    """A hidden directory is ignored, so that it can be renamed when it is complete."""
+    """A hidden directory isn't a device; it can be renamed once it is complete."""
     folder(tmp_path, ".pump-1")
     assert ({}, {}) == (read(tmp_path).entries, read(tmp_path).faults)
 

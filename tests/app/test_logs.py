@@ -54,7 +54,7 @@ def test_journal(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPa
 
 
 def test_file(tmp_path: Path) -> None:
-    """With a log file, lines are written to it."""
+    """With a log file, lines are written only to it."""
     set_up_logging(level="notice", file=str(tmp_path / "log"), is_syslog_wanted=False)
     logger.info("gr\u00fcn \ud800")
     assert (tmp_path / "log").read_text("utf-8").endswith("INFO    gr\u00fcn ?\n")

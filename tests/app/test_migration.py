@@ -223,7 +223,7 @@ REFUSED = {
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_refused(mender: OtherClient, server: DevServer, name: str) -> None:
-    """If the device's identity would change or an update is in progress, nothing is written or sent."""
+    """A migration that would change the device's identity or disturb an update changes nothing and sends nothing."""
     path, content, text = REFUSED[name]
     (mender.root / path).unlink(missing_ok=True)
     if content is not None:

@@ -37,7 +37,7 @@ def test_defaults(name: str) -> None:
 
 
 def test_moved_directories() -> None:
-    """Programs are told the location of each directory that isn't at its default location, and of no others."""
+    """Programs get an environment variable for each directory that isn't at its default location, and for no other."""
     assert {} == Paths.locate().moved()
     assert {"MENDER_CONF_DIR": "/c"} == Paths.locate(config="/c/mender.conf").moved()
     assert {"MENDER_DATASTORE_DIR": "/d"} == Paths.locate(data="/d").moved()

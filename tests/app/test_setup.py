@@ -240,7 +240,7 @@ def test_faults(device: Device, name: str) -> None:
 
 
 def test_without_a_terminal_nothing_is_written_unasked(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without ``--yes`` or a terminal, setup shows the changes, writes nothing, and exits with 64."""
+    """With neither ``--yes`` nor a terminal, setup shows the changes, writes nothing, and exits with 64."""
     monkeypatch.setattr(sys, "stdin", io.StringIO())
     before = device.state()
     done = device.client("setup", "--server-url", NOBODY, "--device-type", "x")
@@ -315,7 +315,7 @@ def test_units(device: Device) -> None:
 
 
 def test_unit_of_remote_access(device: Device) -> None:
-    """The unit of ``connect`` is installed if remote access is configured."""
+    """The unit of ``connect`` is installed if its configuration allows remote access."""
     words = ["--server-url", NOBODY, "--device-type", "x", "--identity", "a=b", "--install-unit"]
     device.write("etc/mender/mender-connect.conf", '{"User": "root"}')
     done = device.setup(*words)

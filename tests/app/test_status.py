@@ -88,14 +88,14 @@ def test_idle_daemon(paths: Paths) -> None:
 
 
 def test_download_of_a_dead_daemon(paths: Paths) -> None:
-    """After the daemon was killed, status shows what was in progress, since when, and how it continues."""
+    """After the daemon has died, status shows what was in progress, since when, and when it continues."""
     begun(paths)
     assert f"being downloaded and verified; continues when the daemon runs, since {utc(SINCE)}" in text(paths)
     assert "release-2 (deployment dep-1), downloading" in text(paths)
 
 
 def test_dead_sub_updater(paths: Paths) -> None:
-    """An update lock without a running sub-updater is reported, and since when."""
+    """An update lock without a running sub-updater is reported, with the time of the last change of state."""
     begun(paths, Event.FETCHED, Event.CONFIRMED, Event.STARTED)
     LockFile(paths.update_lock).write("dep-1")
     status = look(paths)
@@ -228,7 +228,7 @@ def test_document(paths: Paths) -> None:
 
 
 def places(value: object, ending: str) -> Iterator[str]:
-    """Yield the strings in a document with the given ending, or the empty ones."""
+    """Yield the strings in a document that have the given ending; if it is empty, yield the empty strings."""
     if isinstance(value, dict):
         for one in value.values():
             yield from places(one, ending)

@@ -83,7 +83,7 @@ class Stage:
         return next(one for one in self.server.devices() if one.id == self.device_id(identity))
 
     def key_of(self, identity: Mapping[str, Any]) -> PrivateKey:
-        """Return the key used for a device in the last such line of the recording, or else a new one."""
+        """Return our counterpart of the key that the recording uses last for a device, or else a new key."""
         for line in reversed(self.lines):
             pem = _pem_in(line["request"]["body"])
             if pem and _identity_in(line["request"]["body"]) == identity:
@@ -91,7 +91,7 @@ class Stage:
         return new_key()
 
     def key_for(self, recorded_pem: str) -> PrivateKey:
-        """Return our key in place of a recorded one, of the same type."""
+        """Return our counterpart of a recorded key, of the same type."""
         if recorded_pem not in self.keys:
             self.keys[recorded_pem] = new_key(_kind(recorded_pem))
         return self.keys[recorded_pem]

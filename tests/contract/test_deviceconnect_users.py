@@ -196,7 +196,7 @@ def token(server: DevServer) -> Iterator[str]:
 
 @pytest.mark.parametrize("name", SESSIONS)
 def test_recorded_session(server: DevServer, token: str, name: str) -> None:
-    """The dev server forwards, adds and closes the same as the real one, for users and device."""
+    """The dev server forwards and adds the same messages, and closes connections in the same way, as the real one."""
 
     async def play() -> None:
         async with aiohttp.ClientSession() as http:

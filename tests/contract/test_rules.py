@@ -1,7 +1,7 @@
 """Rules of the real server that the recording doesn't cover, each with the expected answer.
 
 The rules were found by sending some 350 requests to the services of release 4.1.3 and to the dev server, and in the
-services' source (mender-server, ``backend/services``); those of the object store in the source of SeaweedFS.
+services' source (mender-server, ``backend/services``); the rules of the object store come from the source of SeaweedFS.
 """
 
 from __future__ import annotations
@@ -410,7 +410,7 @@ def test_conditions_of_a_download(scene: Scene, headers: dict[str, str], status:
     ],
 )
 def test_link_without_signature(scene: Scene, keep: str, status: int, code: bytes) -> None:
-    """A link without only its signature is malformed; one without a query is an anonymous request."""
+    """A link that lacks only its signature is malformed; one without a query is an anonymous request."""
     match = re.fullmatch(keep, scene.gadget.link())
     assert match is not None
     answer = scene.gadget.caller.call("GET", match[1])
