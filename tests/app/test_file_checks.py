@@ -117,7 +117,6 @@ def test_named_device_key(files: Files) -> None:
 
 def test_key_in_a_token(files: Files) -> None:
     """A key in a PKCS#11 token has no file mode to check."""
-    loaded = load_config(files.paths.config, files.paths.fallback_config)
     files.configure(Security={"AuthPrivateKey": "pkcs11:object=device"})
     loaded = load_config(files.paths.config, files.paths.fallback_config)
     assert () == check_files(loaded.config, files.paths)
