@@ -1,4 +1,4 @@
-"""As what the device asks: what differs from what was accepted, why, and what to do."""
+"""Changes between the identity that was accepted and the present one: what changed, why, and what to do."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ def told(changes: tuple[Diagnostic, ...]) -> str:
 
 
 def explain(identity: Identity, key: str, location: str = FILE, *, new_key: NewKey | None = None) -> str:
-    """What is said of a change from what was accepted."""
+    """The message about a change from what was accepted."""
     return told(explain_change(ACCEPTED, accepted_identity(identity, key, location), identity, new_key))
 
 
 def test_nothing_to_say() -> None:
-    """The same identity and key need no word, wherever the key lies now; nor does a device that was never accepted."""
+    """No message for an unchanged identity and key, wherever the key is stored, or for a device never accepted."""
     assert "" == explain(PLAIN, ONE)
     assert "" == explain(PLAIN, ONE, "/moved.pem")
     assert () == explain_change(None, ACCEPTED, PLAIN, None)
@@ -53,12 +53,12 @@ def test_nothing_to_say() -> None:
     ],
 )
 def test_real_values(id_data: str, expected: bool) -> None:
-    """An identity of nothing but empty values and the addresses of no interface identifies nobody."""
+    """An identity of only empty values and the addresses of absent interfaces identifies no device."""
     assert expected is has_real_value(Identity(id_data))
 
 
 def test_what_differs_is_told_with_both_fingerprints() -> None:
-    """Both sides of the change are named, for identity and key."""
+    """The message shows the old and the new value of the identity and of the key."""
     now = accepted_identity(Identity('{"mac":"2"}'), OTHER, FILE)
     said = told(explain_change(ACCEPTED, now, Identity('{"mac":"2"}'), None))
     assert f"the identity differs from the one that the server accepted (SHA-256 {ACCEPTED.identity}, now " in said
@@ -68,7 +68,7 @@ def test_what_differs_is_told_with_both_fingerprints() -> None:
 
 
 def made(key: str, *, is_forced: bool) -> NewKey:
-    """A note of a key that the client made."""
+    """A note of a key that the client generated."""
     return NewKey(accepted_identity(PLAIN, key, FILE).key, is_forced)
 
 
@@ -92,19 +92,19 @@ def made(key: str, *, is_forced: bool) -> NewKey:
     ids=["format", "script", "file", "configuration", "forced", "missing", "an older note"],
 )
 def test_causes(said: str, cause: str) -> None:
-    """The cause is named when it is known, and what to do about it."""
+    """The message names the cause, if it is known, and the remedy."""
     assert re.search(cause, said), said
 
 
 def test_from_list_to_plain() -> None:
-    """A change of IdentityFormat is known in both directions."""
+    """A change of IdentityFormat is recognised in both directions."""
     accepted = AcceptedIdentity(accepted_identity(LISTED, ONE, FILE).identity, ACCEPTED.key, FILE)
     said = told(explain_change(accepted, ACCEPTED, PLAIN, None))
     assert said.endswith('to remain the same device, set IdentityFormat to "list"')
 
 
 def test_acceptance_ends_the_change() -> None:
-    """Once the server accepts what the device is now, nothing is left to be told."""
+    """Once the server accepts the new identity, there is no message any more."""
     record = Record(accepted=ACCEPTED, new_key=NewKey("f", is_forced=True), identity_change="said")
     now = accepted_identity(LISTED, OTHER, FILE)
     assert Record(accepted=now) == record.accepted_as(now)

@@ -10,14 +10,14 @@ from mender_client.core.backoff import MAXIMUM_RETRY_AFTER_SECONDS, MINIMUM_RETR
 
 
 def after(failures: int, backoff: Backoff) -> Backoff:
-    """The policy after so many failures in a row."""
+    """The policy after this number of consecutive failures."""
     for _ in range(failures):
         backoff = backoff.after_failure()
     return backoff
 
 
 def test_each_interval_three_times_then_doubled() -> None:
-    """The interval starts at 60 s, is waited three times, then doubles, and stops growing at the cap."""
+    """Each interval, from 60 s on, is used three times and then doubled, up to the cap."""
     backoff = Backoff(60, 300)
     assert [60, 60, 60, 120, 120, 120, 240, 240, 240, 300, 300] == [
         after(count, backoff).interval_seconds for count in range(1, 12)
@@ -25,23 +25,23 @@ def test_each_interval_three_times_then_doubled() -> None:
 
 
 def test_a_cap_below_the_start_holds() -> None:
-    """A RetryPollIntervalSeconds below the first interval lowers that too."""
+    """A RetryPollIntervalSeconds shorter than the first interval also shortens the first interval."""
     assert 5 == after(1, Backoff(60, 5)).interval_seconds
 
 
 def test_success_starts_anew() -> None:
-    """One success forgets the failures before it."""
+    """A success resets the back-off."""
     assert Backoff(60, 300) == after(7, Backoff(60, 300)).after_success()
     assert Backoff(60, 300) == Backoff(60, 300).after_success()
 
 
 def test_a_year_of_failures() -> None:
-    """Failing for years neither overflows nor exceeds the cap."""
+    """Years of failures neither overflow the interval nor make it exceed the cap."""
     assert 300.0 == Backoff(60, 300, failures=10**9).interval_seconds
 
 
 def test_jitter_spreads_over_the_last_third() -> None:
-    """Devices that lost the same server come back spread over the last third of the interval, within the cap."""
+    """Devices that lost the same server retry at random times in the last third of the interval, within the cap."""
     backoff = after(1, Backoff(60, 300))
     assert 40 == backoff.delay_seconds(random=0)
     assert 60 == pytest.approx(backoff.delay_seconds(random=0.999999), abs=0.001)
@@ -58,13 +58,13 @@ RETRY_AFTER: list[tuple[float, float]] = [
 
 @pytest.mark.parametrize(("asked", "seconds"), RETRY_AFTER)
 def test_retry_after_wins(asked: float, seconds: float) -> None:
-    """What the server asks to wait always wins, but can neither silence a device for good nor make it storm."""
+    """The server's Retry-After takes precedence, but can neither silence a device for good nor cause a retry storm."""
     backoff = after(9, Backoff(60, 300))
     assert seconds == backoff.delay_seconds(random=0, retry_after_seconds=asked)
 
 
 def test_retry_after_is_spread_later_only() -> None:
-    """A fleet that was told the same Retry-After comes back spread over a tenth of it, and never too early."""
+    """Devices given the same Retry-After retry at random times within an extra tenth of it, and never too early."""
     assert 110 == pytest.approx(Backoff(60, 300).delay_seconds(random=0.999999, retry_after_seconds=100), abs=0.001)
 
 
@@ -75,7 +75,7 @@ def test_retry_after_is_spread_later_only() -> None:
     random=st.floats(0, 1, exclude_max=True),
 )
 def test_bounds(start: float, cap: float, failures: int, random: float) -> None:
-    """A delay stays between two thirds of the smallest interval and the cap, and the interval never shrinks."""
+    """A delay is between two thirds of the smallest interval and the cap, and the interval never decreases."""
     backoff = Backoff(start, cap, failures=failures)
     delay = backoff.delay_seconds(random=random)
     assert min(start, cap) * 2 / 3 * 0.999 <= delay <= cap * 1.001

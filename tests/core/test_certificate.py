@@ -1,4 +1,4 @@
-"""Certificates, read without a library."""
+"""Reading certificates without a library."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ NAMED = make(x509.NameAttribute(ORGANISATION, "Example"), x509.NameAttribute(CN,
 
 
 def test_fields() -> None:
-    """Name, issuer and both dates are read, in the old form of times and in the new one."""
+    """Subject, issuer and both dates are read, in the old time format and in the new one."""
     assert Certificate("a host", "a host", START, END) == parse_der(NAMED)
 
 
@@ -55,12 +55,12 @@ def test_fields() -> None:
     ],
 )
 def test_names(name: tuple[x509.NameAttribute[str], ...], shown: str) -> None:
-    """A name without a common one is shown with all its parts; one in an older encoding is read too."""
+    """A name without a common name is shown with all its parts; older string encodings are read too."""
     assert shown == parse_der(make(*name)).subject
 
 
 def test_pem() -> None:
-    """All certificates of a text are found in order; keys and comments between them are left out."""
+    """All certificates in a text are found in order; keys and comments between them are skipped."""
     other = make(x509.NameAttribute(CN, "another"))
     text = b"comment\n" + pem(NAMED) + pem(b"key", "PRIVATE KEY") + pem(other, "TRUSTED CERTIFICATE")
     assert ["a host", "another"] == [certificate.subject for certificate in parse_pem(text)]
@@ -77,13 +77,13 @@ def test_pem() -> None:
     ],
 )
 def test_fault_at(now: datetime, fault: str) -> None:
-    """A certificate holds from its first second to its last."""
+    """A certificate is valid from its first second to its last."""
     assert fault == parse_der(NAMED).fault_at(now)
 
 
 @given(st.integers(0, len(NAMED) - 1), st.integers(0, 255), st.integers(0, len(NAMED)))
 def test_damaged(at: int, byte: int, length: int) -> None:
-    """Whatever is damaged or cut off is read, or is a ValueError."""
+    """A damaged or truncated certificate is read or raises ValueError."""
     data = bytearray(NAMED)
     data[at] = byte
     for damaged in (bytes(data), bytes(data[:length])):
@@ -92,14 +92,14 @@ def test_damaged(at: int, byte: int, length: int) -> None:
 
 
 def test_broken_base64() -> None:
-    """A text that is no base64 is the same fault as a certificate that is none."""
+    """Invalid base64 raises the same error as an invalid certificate."""
     with pytest.raises(ValueError, match="it contains a malformed certificate"):
         parse_pem(b"-----BEGIN CERTIFICATE-----\nMIIBA\n-----END CERTIFICATE-----\n")
 
 
 @given(st.binary(max_size=60))
 def test_garbage(data: bytes) -> None:
-    """Garbage is a ValueError, in PEM too."""
+    """Garbage raises ValueError, also inside PEM."""
     for read in (lambda: parse_der(data), lambda: parse_pem(pem(data))):
         with pytest.raises(ValueError, match="it contains a malformed certificate"):
             read()

@@ -1,4 +1,4 @@
-"""How the client stands: a value that lies there for others, and decides nothing."""
+"""The status of the client: information for others, on which nothing depends."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ FULL = (
 
 
 def test_there_and_back() -> None:
-    """A status survives JSON."""
+    """A status survives a round trip through JSON."""
     assert FULL == decode_client_status(json.loads(json.dumps(asdict(FULL))))
 
 
@@ -61,7 +61,7 @@ JSON = st.recursive(
 
 @given(st.dictionaries(st.sampled_from(sorted(asdict(FULL))), JSON) | JSON)
 def test_anything_is_read(document: object) -> None:
-    """Whatever lies there is read without a fault, and what is no status is as in a new one."""
+    """Any content is read without an error; an invalid field gets its value in a new status."""
     client_status = decode_client_status(document)
     assert client_status == decode_client_status(json.loads(json.dumps(asdict(client_status))))
     render_metrics(client_status)
@@ -69,7 +69,7 @@ def test_anything_is_read(document: object) -> None:
 
 
 def test_next_life() -> None:
-    """A client that starts keeps totals, last contact and last failure, and nothing else."""
+    """A client that starts keeps the totals, the last contact and the last failure, and nothing else."""
     again = FULL.begun("t9", version="1.1", python="3.12.0")
     assert (FULL.counts, FULL.contact, FULL.polled) == (again.counts, again.contact, again.polled)
     assert ("t2", 0) == (again.failure.at, again.failure.in_a_row)
@@ -79,7 +79,7 @@ def test_next_life() -> None:
 
 
 def test_failures_in_a_row() -> None:
-    """Failures in a row keep the time of the first; a success ends the row and leaves the failure to be seen."""
+    """Consecutive failures keep the time of the first; a success ends them, and the last failure stays visible."""
     twice = FULL.failed("poll", NetworkError("again", kind=ErrorKind.REFUSED), "t6", in_a_row=2)
     assert ("t2", "t6", 2) == (twice.failure.since, twice.failure.at, twice.failure.in_a_row)
     assert {"refused": 2} == twice.counts.failures
@@ -88,13 +88,13 @@ def test_failures_in_a_row() -> None:
 
 
 def test_another_deployment() -> None:
-    """The download of one deployment is not shown for the next one, but stays over the states of its own."""
+    """The download of a deployment is kept through its states and not shown for the next deployment."""
     assert Download(1, 2, 3, 4) == FULL.does("verified", "t6", deployment_id="d").download
     assert Download() == FULL.does("downloading", "t6", deployment_id="e").download
 
 
 def test_since() -> None:
-    """What goes on keeps the time since when it does."""
+    """An activity that continues keeps its start time."""
     waiting = FULL.does(WAITING, "t6")
     assert waiting is waiting.does(WAITING, "t7")
     judged = waiting.judged(Authorisation.WAITING, "t8")
@@ -115,7 +115,7 @@ def test_since() -> None:
     ],
 )
 def test_kinds(error: MenderError, kind: str) -> None:
-    """Each failure has a kind, and there are few of them."""
+    """Each failure has one of a small number of kinds."""
     assert kind == error.kind.value
 
 
@@ -134,19 +134,19 @@ def test_kinds(error: MenderError, kind: str) -> None:
     ],
 )
 def test_headline(client_status: ClientStatus, line: str) -> None:
-    """One line tells what the client does and why."""
+    """A single line says what the client is doing and why."""
     assert line == headline(client_status)
 
 
 def test_every_state_has_a_headline() -> None:
-    """Every state of an update is told with its Artifact and its deployment."""
+    """Every state of an update has a headline that names its Artifact and its deployment."""
     for state in set(State) - ENDS:
         line = headline(FULL.does(state.value, "t", deployment_id="d", artifact_name="release-2"))
         assert "release-2 (deployment d): " in line
 
 
 def test_news() -> None:
-    """That time goes on is no news; that something else is done or fails is."""
+    """The passing of time is no change; a new activity or a failure is one."""
     assert FULL.news == FULL.contacted("x", "t9").planned(next_poll="t8", next_inventory="t9").answered("t9").news
     assert (
         FULL.news == FULL.failed("poll", NetworkError("cannot reach it", kind=ErrorKind.REFUSED), "t9", in_a_row=2).news

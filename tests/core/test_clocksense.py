@@ -15,7 +15,7 @@ MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)
 
 
 def test_release_date() -> None:
-    """This version was not made in the future: no right clock is ever doubted for it."""
+    """The release date of this version isn't in the future, so a correct clock is never doubted because of it."""
     assert date.fromisoformat(mender_client.RELEASED) <= datetime.now(timezone.utc).date()
 
 
@@ -63,7 +63,7 @@ def test_right(name: str) -> None:
 
 @pytest.mark.parametrize("name", WRONG)
 def test_wrong(name: str) -> None:
-    """A clock that contradicts the release, a file or the server is doubted with both times."""
+    """If the clock contradicts the release date, a file or the server, the message gives both times."""
     now, evidence, said = WRONG[name]
     assert said == find_clock_problem(now, evidence)
 
@@ -73,12 +73,12 @@ def test_wrong(name: str) -> None:
     [(60.0, 60.0, False), (62.0, 60.0, False), (66.0, 60.0, True), (-60.0, 60.0, True), (1e9, 60.0, True)],
 )
 def test_set(shown: float, passed: float, *, is_set: bool) -> None:
-    """A clock was set when it has gone otherwise than the time that passed."""
+    """The clock has been set if it advanced by anything but the time that elapsed."""
     assert is_set == ClockLook(MADE, 100.0).has_been_set(MADE + timedelta(seconds=shown), 100.0 + passed)
 
 
 def test_patience_grows() -> None:
-    """The clock is looked at every two seconds first, and every minute in the end."""
+    """The clock is checked after two seconds at first, then at doubling intervals of up to a minute."""
     look, waits = ClockLook(MADE, 0.0), []
     for _ in range(7):
         waits.append(look.wait_seconds)

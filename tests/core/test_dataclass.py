@@ -1,4 +1,4 @@
-"""The client's dataclasses behave as those of the standard library, whose functions accept them."""
+"""The client's dataclasses behave like those of the standard library, whose functions accept them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from mender_client.dataclass import asdict, dataclass, field, fields, is_datacla
 
 @dataclass(frozen=True)
 class Point:
-    """A frozen one."""
+    """A frozen dataclass."""
 
     x: int
     y: int = 0
@@ -28,14 +28,14 @@ class Point:
 
 @dataclass(frozen=True)
 class Point3(Point):
-    """One that adds an attribute."""
+    """A dataclass that adds an attribute."""
 
     z: int = 1
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Worker:
-    """One with behaviour."""
+    """A dataclass with behaviour."""
 
     name: str
     size: int = 2
@@ -45,7 +45,7 @@ class Worker:
 
 
 def test_values() -> None:
-    """Attributes come by position, by name, or by default; a default that is made is made each time."""
+    """Attributes are set by position, by name or by default; a default factory is called for each instance."""
     one, other = Point(1), Point(1, y=2, secret="s", labels={"a": "b"})
     assert (1, 0, "", {}) == (one.x, one.y, one.secret, one.labels)
     assert (1, 2, "s", {"a": "b"}) == (other.x, other.y, other.secret, other.labels)
@@ -64,13 +64,13 @@ def test_values() -> None:
     ],
 )
 def test_wrong_calls(wrong: Callable[[Any], object]) -> None:
-    """What a type checker would refuse is a TypeError."""
+    """Calls that a type checker would reject raise TypeError."""
     with pytest.raises(TypeError, match=r"^Point\(\)"):
         wrong(Point)
 
 
 def test_frozen() -> None:
-    """A frozen value can't be changed."""
+    """A frozen instance can't be modified."""
     point: Any = Point(1)
     with pytest.raises(AttributeError, match="frozen"):
         point.x = 2
@@ -81,7 +81,7 @@ def test_frozen() -> None:
 
 
 def test_equality_and_hash() -> None:
-    """Equal attributes of the same class make equal values; objects with eq=False are only themselves."""
+    """Instances of the same class with equal attributes are equal; with eq=False, an object equals only itself."""
     assert Link("a") == Link("a")
     assert 1 == len({Link("a"), Link("a")})
     assert Link("a") != Link("b")
@@ -90,17 +90,17 @@ def test_equality_and_hash() -> None:
 
 
 def test_repr_leaves_out_secrets() -> None:
-    """What is marked so isn't shown."""
+    """Attributes that are marked with ``repr=False`` aren't shown."""
     assert "Point(x=1, y=0, labels={})" == repr(Point(1, secret="s"))
 
 
 def nested() -> Deployment:
-    """A value that holds another one."""
+    """An instance that contains another one."""
     return Deployment("id", "name", ("a", "b"), Link("uri", "soon"))
 
 
 def test_functions() -> None:
-    """replace, asdict, fields and is_dataclass do what those of the standard library do, which accept ours too."""
+    """replace, asdict, fields and is_dataclass behave like the standard library's, which accept our dataclasses too."""
     assert dataclasses.replace(nested(), id="new") == replace(nested(), id="new")
     if sys.version_info >= (3, 13):
         assert copy.replace(nested(), id="new") == replace(nested(), id="new")
@@ -113,5 +113,5 @@ def test_functions() -> None:
 
 
 def test_copies() -> None:
-    """A value can be copied and pickled."""
+    """An instance can be copied and pickled."""
     assert [nested()] * 3 == [copy.copy(nested()), copy.deepcopy(nested()), pickle.loads(pickle.dumps(nested()))]

@@ -1,4 +1,4 @@
-"""Private key files as bytes; what the back ends make of them is told in tests/system/test_keys.py."""
+"""Private key files as bytes; for what the back ends do with them see tests/system/test_keys.py."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ KEY = b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"
 
 
 def test_the_block_alone_is_taken() -> None:
-    """What stands around the key, and Windows' ends of lines, don't reach a back end."""
+    """Text around the key and Windows line endings aren't passed to a back end."""
     found = parse_private_key(b"Bag Attributes\r\n" + KEY.replace(b"\n", b"\r\n") + b"more")
     assert (KEY, False) == (found.pem, found.is_encrypted)
 
@@ -26,19 +26,19 @@ def test_the_block_alone_is_taken() -> None:
     ids=["PKCS#8", "PKCS#1"],
 )
 def test_encrypted(text: bytes) -> None:
-    """Both ways to encrypt a PEM file are seen, and the block is kept as it is."""
+    """Both kinds of encrypted PEM file are recognised, and the block is left unchanged."""
     found = parse_private_key(text)
     assert (text, True) == (found.pem, found.is_encrypted)
 
 
 def test_a_key_hides_itself() -> None:
-    """A key that is printed by mistake shows nothing."""
+    """The repr of a key shows nothing of it."""
     assert "AAAA" not in repr(parse_private_key(KEY))
 
 
 @given(st.lists(st.sampled_from([*KEY.splitlines(keepends=True), b"\0", b"-----BEGIN X-----", b"\n", b"\xff"])))
 def test_any_file(pieces: list[bytes]) -> None:
-    """Whatever is in the file, the answer is a key or a reason."""
+    """Any file content gives either a key or a reason."""
     try:
         found = parse_private_key(b"".join(pieces))
     except ValueError:
@@ -48,6 +48,6 @@ def test_any_file(pieces: list[bytes]) -> None:
 
 @pytest.mark.parametrize("text", ["", "garbage", "-----BEGIN PUBLIC KEY-----\n\u00e4\n-----END PUBLIC KEY-----\n"])
 def test_public_keys_that_are_none(text: str) -> None:
-    """What is no public key has no type, and a fingerprint all the same."""
+    """An invalid public key has no type, but still has a fingerprint."""
     assert None is key_type(text)
     assert 64 == len(fingerprint(text))

@@ -1,4 +1,4 @@
-"""When something is due, for many."""
+"""Due times of many names."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from mender_client.core.due import DueTimes
 
 
 def test_order_of_time() -> None:
-    """What is due comes out once, the earliest first; what isn't yet stays."""
+    """Names that are due are returned once, in order of time; the others stay."""
     due = DueTimes()
     for name, at in (("c", 3.0), ("a", 1.0), ("b", 2.0), ("later", 10.0)):
         due.put(name, at)
@@ -19,7 +19,7 @@ def test_order_of_time() -> None:
 
 
 def test_later_word_counts() -> None:
-    """A name has one time: the last one that was said, earlier or later than the one before; none after its removal."""
+    """The time of a name is the one set last, earlier or later than the previous one; a removed name has none."""
     due = DueTimes()
     due.put("a", 5.0)
     due.put("a", 1.0)
@@ -36,7 +36,7 @@ def test_later_word_counts() -> None:
 
 
 def test_as_a_dictionary_would() -> None:
-    """After any series of changes it holds what a dictionary would, and no more than twice as much memory."""
+    """After any sequence of changes the content equals that of a dictionary, with at most twice as many entries."""
     numbers = random.Random(1)
     due, model, now = DueTimes(), dict[str, float](), 0.0
     for _ in range(5000):

@@ -1,4 +1,4 @@
-"""The conditions of gates, as they are written."""
+"""The syntax of gate conditions."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ WRITTEN: dict[str, tuple[list[str], GateRules]] = {
 
 @pytest.mark.parametrize("name", WRITTEN)
 def test_what_can_be_written(name: str) -> None:
-    """Each text is one condition."""
+    """Each text is parsed as one condition."""
     texts, expected = WRITTEN[name]
     assert expected == parse_gate(texts)
 
@@ -68,7 +68,7 @@ WRONG: dict[str, tuple[list[str], str]] = {
 
 @pytest.mark.parametrize("name", WRONG)
 def test_what_cannot(name: str) -> None:
-    """A message names what is wrong, and shows how it is written."""
+    """The message names the error and shows the correct syntax."""
     texts, expected = WRONG[name]
     with pytest.raises(ValueError, match=f"^{re.escape(expected)}"):
         parse_gate(texts)
@@ -90,5 +90,5 @@ HOLDING = [
 
 @pytest.mark.parametrize(("operator", "value", "content", "expected"), HOLDING)
 def test_files(operator: str, value: str, content: str, *, expected: bool) -> None:
-    """A file is compared without the blanks around its content; what is no number is neither more nor less."""
+    """A file's content is compared without surrounding white space; a non-number is neither greater nor less."""
     assert expected is FileCondition("/x", operator, value).holds(content)

@@ -1,4 +1,4 @@
-"""key=value text, as scripts print it and files hold it."""
+"""key=value text, as printed by scripts and stored in files."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ TEXTS: dict[str, tuple[str, tuple[tuple[str, str], ...], tuple[str, ...]]] = {
 
 @pytest.mark.parametrize("name", TEXTS)
 def test_text_becomes_pairs(name: str) -> None:
-    """Each line is split at its first equals sign; what is no key=value is kept apart for whoever has to say so."""
+    """Each line is split at its first equals sign; malformed lines are returned separately, to be reported."""
     text, pairs, malformed = TEXTS[name]
     assert KeyValues(pairs, malformed) == parse_key_values(text)
 
 
 def test_grouping_keeps_order() -> None:
-    """A repeated key gathers its values in order, and keys stay in the order of their first appearance."""
+    """The values of a repeated key are collected in order, and keys stay in order of first appearance."""
     pairs = [("b", "1"), ("a", "2"), ("b", "3")]
     assert [("b", ("1", "3")), ("a", ("2",))] == list(group_by_key(pairs).items())
 
@@ -45,21 +45,21 @@ _VALUES = st.text(st.characters(exclude_characters="\n\r", exclude_categories=["
 
 @given(st.lists(st.tuples(_KEYS, _VALUES)))
 def test_pairs_survive(pairs: list[tuple[str, str]]) -> None:
-    """Whatever stands in keys and values comes back unchanged: an identity must not change by a space."""
+    """Keys and values survive unchanged, whatever they contain: an identity must not change by as much as a space."""
     text = "".join(f"{key}={value}\n" for key, value in pairs)
     assert KeyValues(tuple(pairs), ()) == parse_key_values(text)
 
 
 @given(st.text())
 def test_no_text_is_lost(text: str) -> None:
-    """Every line that is not blank ends up as a pair or as a malformed line."""
+    """Every non-blank line becomes a pair or a malformed line."""
     parsed = parse_key_values(text)
     lines = [line for line in text.split("\n") if line.rstrip("\r").strip()]
     assert len(lines) == len(parsed.pairs) + len(parsed.malformed)
 
 
 def test_one_key_a_hundred_thousand_times() -> None:
-    """The time that grouping takes grows with the text and not with its square."""
+    """Grouping takes time linear, not quadratic, in the size of the text."""
     begin = time.process_time()
     assert 100_000 == len(group_by_key([("ip", "1")] * 100_000)["ip"])
     assert time.process_time() - begin < 2

@@ -1,4 +1,4 @@
-"""LMDB files as the Go and C++ clients write them."""
+"""LMDB files as written by the Go and C++ clients."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mender_client.core.lmdb import read_entries
 
 
 def database(directory: Path, *batches: dict[bytes, bytes]) -> bytes:
-    """A database into which the batches were written one after the other, by the real library."""
+    """A database into which the real library wrote these batches in order."""
     path = directory / "mender-store"
     with lmdb.open(str(path), subdir=False, map_size=1 << 24) as environment:
         for batch in batches:
@@ -26,25 +26,25 @@ def database(directory: Path, *batches: dict[bytes, bytes]) -> bytes:
 
 
 def test_some_entries(tmp_path: Path) -> None:
-    """Every entry is read, and the newest value of each."""
+    """Every entry is read with its latest value."""
     data = database(tmp_path, {b"artifact-name": b"release-1", b"x": b""}, {b"artifact-name": b"release-2"})
     assert {b"artifact-name": b"release-2", b"x": b""} == read_entries(data)
 
 
 def test_many_and_large_entries(tmp_path: Path) -> None:
-    """Entries on many pages and values that are larger than a page are read."""
+    """Entries on many pages and values larger than a page are read."""
     many = {b"key-%05d" % number: b"value %d" % number for number in range(3000)}
     large = {b"large": bytes(range(256)) * 100}
     assert {**many, **large} == read_entries(database(tmp_path, many, large))
 
 
 def test_nothing_in_it(tmp_path: Path) -> None:
-    """A database without an entry is read as one."""
+    """An empty database is read as empty."""
     assert {} == read_entries(database(tmp_path))
 
 
 def narrow(name: bytes) -> bytes:
-    """A database of a machine with 32 bits, one entry on one page: laid out by hand after the description in mdb.c."""
+    """A database of a 32-bit machine, one entry on one page, laid out by hand after the description in mdb.c."""
     size, header = 4096, struct.pack("<IHHHH", 0, 0, 8, 0, 0)
     free = struct.pack("<IHHIIIII", size, 8, 0, 0, 0, 0, 0, 0xFFFFFFFF)
     metas = b""
@@ -58,19 +58,19 @@ def narrow(name: bytes) -> bytes:
 
 
 def test_machine_with_32_bits() -> None:
-    """A file of a machine with 32 bits has shorter numbers, and is read too."""
+    """A file from a 32-bit machine, in which numbers are shorter, is read too."""
     assert {b"artifact-name": b"release-32"} == read_entries(narrow(b"release-32"))
 
 
 @pytest.mark.parametrize("data", [b"", b"x", b"\0" * 8192, b"\xff" * 8192])
 def test_what_is_none(data: bytes) -> None:
-    """Anything else is refused."""
+    """Any other file is refused."""
     with pytest.raises(ValueError, match="it is not an LMDB file"):
         read_entries(data)
 
 
 def test_entries_on_each_other() -> None:
-    """A file whose entries hold more than the file, since all of them lie on the same bytes, is refused."""
+    """A file whose entries overlap, so that together they are larger than the file, is refused."""
     data = bytearray(narrow(b"release-32") + bytes(1 << 20))
     page = 2 * 4096
     data[page + 8 : page + 10] = struct.pack("<H", 4096)  # two thousand entries, each of which begins ...
@@ -82,7 +82,7 @@ def test_entries_on_each_other() -> None:
 
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small database of two levels."""
+    """An intact small database of two levels."""
     directory = tmp_path_factory.mktemp("lmdb")
     database(directory, {b"key-%03d" % number: b"v" * 50 for number in range(200)})
     return directory / "mender-store"
@@ -93,7 +93,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
     share=st.sampled_from([1.0, 0.5, 0.1]),
 )
 def test_damaged(sound: Path, changes: list[tuple[int, bytes]], share: float) -> None:
-    """A damaged file is read or refused, in bounded time; nothing else happens."""
+    """A damaged file is read or refused in bounded time, without any other error."""
     data = bytearray(sound.read_bytes())
     for offset, piece in changes:
         place = offset % len(data)

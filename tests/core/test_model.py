@@ -1,4 +1,4 @@
-"""The values that the rooms exchange."""
+"""The values that the components exchange."""
 
 from __future__ import annotations
 
@@ -26,30 +26,30 @@ IDENTITIES: list[tuple[str, IdentityFormat, str]] = [
 
 @pytest.mark.parametrize(("printed", "form", "id_data"), IDENTITIES)
 def test_identity(printed: str, form: IdentityFormat, id_data: str) -> None:
-    """A single value is a string in the plain format and a list in the other; a repeated key is a list in both."""
+    """A single value is a string in the plain format and a list in the other one; a repeated key is a list in both."""
     assert id_data == Identity.from_key_values(parse_key_values(printed), form=form).id_data
 
 
 def test_plain_is_the_default() -> None:
-    """Unless the operator says otherwise, an identity is written as the Go and C++ clients write it."""
+    """By default an identity is formatted as the Go and C++ clients format it."""
     assert '{"a":"1"}' == Identity.from_key_values(parse_key_values("a=1")).id_data
 
 
 @pytest.mark.parametrize("printed", ["", "\n\n", "  \n"])
 def test_no_identity_is_refused(printed: str) -> None:
-    """No identity, no request: an empty one is refused, since the server would take {} for a device."""
+    """An empty identity is refused, since the server would accept {} as a device."""
     with pytest.raises(ScriptError, match="cannot use the identity: the identity script printed nothing; make it"):
         Identity.from_key_values(parse_key_values(printed))
 
 
 def test_malformed_identity_is_refused() -> None:
-    """One line that is no key=value refuses the whole identity: a guessed one would be another device."""
+    """One malformed line invalidates the whole identity: a guess would make it another device."""
     with pytest.raises(ScriptError, match="cannot use the identity: line 'oops' is not key=value; correct"):
         Identity.from_key_values(parse_key_values("mac=x\noops\n"))
 
 
 def test_malformed_identity_is_shown_in_part() -> None:
-    """A script that prints a novel, or control characters, doesn't get them into the log."""
+    """Neither long output nor control characters of an identity script get into the log."""
     with pytest.raises(ScriptError) as caught:
         Identity.from_key_values(KeyValues((), ("\x1b[2J" + "x" * 10000,)))
     assert str(caught.value).isprintable()
@@ -58,7 +58,7 @@ def test_malformed_identity_is_shown_in_part() -> None:
 
 @given(st.lists(st.tuples(st.text(min_size=1), st.text()), min_size=1), st.sampled_from(IdentityFormat))
 def test_identity_is_canonical(pairs: list[tuple[str, str]], form: IdentityFormat) -> None:
-    """An identity is compact ASCII JSON with sorted keys that holds every value, so equal devices look equal."""
+    """An identity is compact ASCII JSON with sorted keys and all values, so that equal identities are equal text."""
     id_data = Identity.from_key_values(KeyValues(tuple(pairs), ()), form=form).id_data
     document = json.loads(id_data)
     assert id_data.isascii()
@@ -73,13 +73,13 @@ def test_final_statuses() -> None:
 
 
 def test_secrets_hide() -> None:
-    """A token and a pre-signed link don't print themselves, so that no log can hold them by accident."""
+    """The repr of a token or a pre-signed link hides it, so that it can't end up in a log by accident."""
     assert "secret" not in repr(Token("secret", "https://server"))
     assert "secret" not in repr(Link("https://store/?signature=secret"))
 
 
 def test_software_after_another_artifact() -> None:
-    """An Artifact clears what it names, by globs, of the Artifacts before it and of artifact_info, and adds its own."""
+    """An Artifact clears the earlier provides and those of artifact_info that match its globs, and adds its own."""
     first = Software("a", {"data.version": "1", "rootfs-image.version": "1"})
     second = first.followed_by("b", {"rootfs-image.version": "2"}, ["rootfs-image.*", "group"])
     assert Software("b", {"data.version": "1", "rootfs-image.version": "2"}, ("rootfs-image.*", "group")) == second

@@ -1,4 +1,4 @@
-"""MessagePack, held against the library of that name."""
+"""MessagePack, compared with the msgpack library."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ VALUES = st.recursive(
 
 @given(VALUES)
 def test_both_ways(value: object) -> None:
-    """What is written, the library reads as what it was, and the other way round."""
+    """The library reads what we write, and we read what it writes, as the same value."""
     assert value == msgpack.unpackb(pack(value))
     assert value == unpack(msgpack.packb(value))
 
 
 @pytest.mark.parametrize("size", [0, 1, 4, 8, 12, 16, 200, 256, 70000])
 def test_extensions(size: int) -> None:
-    """Values of extension types are kept as they are."""
+    """Values of extension types are preserved."""
     value = Extension(5, bytes(size))
     assert value == unpack(msgpack.packb(msgpack.ExtType(5, bytes(size))))
     assert value == unpack(pack(value))
 
 
 def test_int64() -> None:
-    """A number is written in 8 bytes, if that is wanted."""
+    """A number is written in 8 bytes on request."""
     assert b"\xd3" + bytes(7) + b"\x05" == pack(Int64(5))
 
 
 @given(st.binary(max_size=200))
 def test_anything(data: bytes) -> None:
-    """Bytes are a value, or they are refused."""
+    """Any bytes are decoded or refused."""
     try:
         unpack(data)
     except ValueError:
@@ -66,13 +66,13 @@ BOMBS = {
 
 @pytest.mark.parametrize("name", BOMBS)
 def test_bombs(name: str) -> None:
-    """What claims more than it holds, or too much, is refused at once."""
+    """Data that claims to be larger than it is, or too large, is refused immediately."""
     with pytest.raises(ValueError):  # noqa: PT011  # whatever it says
         unpack(BOMBS[name])
 
 
 def test_message() -> None:
-    """A message is a map of header and body; what is empty is left out, and numbers of properties are int64."""
+    """A message is a map of header and body; empty fields are left out, and numbers in properties are int64."""
     message = Message(2, "ack", "s", {"offset": 5, "user_id": "u"}, None)
     assert {"hdr": {"proto": 2, "typ": "ack", "sid": "s", "props": {"offset": 5, "user_id": "u"}}} == msgpack.unpackb(
         encode(message)
@@ -84,7 +84,7 @@ def test_message() -> None:
 
 @given(VALUES)
 def test_any_value_is_a_message_or_refused(value: object) -> None:
-    """A value is a message with fields of the right kinds, or it is refused."""
+    """A value is a message with fields of the right types, or it is refused."""
     for document in (value, {"hdr": value}, {"hdr": {"proto": value, "typ": value}, "body": value}):
         try:
             message = decode(pack(document))

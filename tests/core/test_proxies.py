@@ -1,4 +1,4 @@
-"""The proxies of the environment, as a value."""
+"""The proxy settings of the environment, as a value."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ BOTH = {"http_proxy": HTTP, "https_proxy": HTTPS}
 
 
 def chosen(environment: dict[str, str], url: str) -> str:
-    """What is said of the proxy for an address; empty for the direct way."""
+    """The proxy for an address, as text; empty for a direct connection."""
     scheme, _, rest = url.partition("://")
     host, _, port = rest.rpartition(":")
     proxy = read_proxies(environment).choose(scheme, host, int(port))
@@ -46,7 +46,7 @@ WAYS = {
 
 @pytest.mark.parametrize("name", WAYS)
 def test_ways(name: str) -> None:
-    """The variables say which proxy leads to a server; the way to this device itself is direct."""
+    """The variables select the proxy for a server; connections to this device itself are direct."""
     environment, url, way = WAYS[name]
     assert way == chosen(environment, url)
 
@@ -93,18 +93,18 @@ NOT_EXEMPT = [
 
 @pytest.mark.parametrize(("exempt", "url"), EXEMPT)
 def test_exempt(exempt: str, url: str) -> None:
-    """``no_proxy`` holds hosts and their subdomains, addresses, networks, each with a port or without, and ``*``."""
+    """``no_proxy`` holds hosts with their subdomains, addresses, networks, each with or without a port, and ``*``."""
     assert chosen({**BOTH, "no_proxy": exempt}, url) == ""
 
 
 @pytest.mark.parametrize(("exempt", "url"), NOT_EXEMPT)
 def test_not_exempt(exempt: str, url: str) -> None:
-    """What ``no_proxy`` doesn't name goes through the proxy."""
+    """Hosts that ``no_proxy`` doesn't list go through the proxy."""
     assert "http://secure:2 (https_proxy)" == chosen({**BOTH, "NO_PROXY": exempt}, url)
 
 
 def test_credentials() -> None:
-    """User and password are percent-decoded and sent, and never shown."""
+    """User name and password are percent-decoded, sent, and never shown."""
     proxy = read_proxies({"http_proxy": "http://us%40er:p%3Aa%2Fss%C3%A9@web:1"}).http
     assert proxy is not None
     assert proxy.authorization == "Basic " + base64.b64encode("us@er:p:a/ssé".encode()).decode()
@@ -129,7 +129,7 @@ MALFORMED = [
 
 @pytest.mark.parametrize(("variable", "value"), MALFORMED)
 def test_malformed(variable: str, value: str) -> None:
-    """A variable that can't be used is a ConfigError that names it and not its value."""
+    """An invalid variable raises a ConfigError that names it without its value."""
     with pytest.raises(ConfigError, match=rf"^{variable}: ") as caught:
         read_proxies({variable: value})
     assert "secret" not in str(caught.value)
@@ -141,7 +141,7 @@ ODD = ["192.168.", "169.254/16", "10.0.0.0/99", "host/8", "a:b:c", "300.1.1.1", 
 
 @pytest.mark.parametrize("entry", ODD)
 def test_odd_exemption(entry: str) -> None:
-    """An entry of ``no_proxy`` that can't be used is named in a warning; the others hold, and the proxies too."""
+    """An invalid entry of ``no_proxy`` is named in a warning; the other entries and the proxies stay in effect."""
     proxies = read_proxies({**BOTH, "no_proxy": f"b.example,{entry} c.example"})
     assert [f"no_proxy: the entry {entry!r} is ignored"] == [one.text for one in proxies.warnings]
     assert [None, None] == [proxies.choose("https", host, 443) for host in ("b.example", "c.example")]
@@ -157,7 +157,7 @@ def test_all_faults_at_once() -> None:
 
 @given(st.text(max_size=30), st.text(max_size=30))
 def test_any_text(proxy: str, exempt: str) -> None:
-    """Whatever the variables hold, they are read or are a ConfigError."""
+    """Any values of the variables are accepted or raise ConfigError."""
     try:
         proxies = read_proxies({"http_proxy": proxy, "no_proxy": exempt})
     except ConfigError:

@@ -47,5 +47,5 @@ HOSTS = {Reach.DEVICE: DEVICE, Reach.LINK: LINK, Reach.NETWORK: NETWORK, Reach.E
 
 @pytest.mark.parametrize(("host", "reach"), [(host, reach) for reach, hosts in HOSTS.items() for host in hosts])
 def test_reach(host: str, reach: Reach) -> None:
-    """An address reaches this device, its link, its network or everybody, in whatever form it is written."""
+    """An address is reachable from this device, its link, its network or anywhere, regardless of its notation."""
     assert reach is reach_of(host)
