@@ -74,7 +74,7 @@ def test_entries_on_each_other() -> None:
     data = bytearray(narrow(b"release-32") + bytes(1 << 20))
     page = 2 * 4096
     data[page + 8 : page + 10] = struct.pack("<H", 4096)  # two thousand entries, each of which begins ...
-    data[page + 12 : page + 4096] = struct.pack("<H", 16) * 2042  # ... here: 4 bytes behind the head
+    data[page + 12 : page + 4096] = struct.pack("<H", 16) * 2042  # ... here: 4 bytes after the page header
     struct.pack_into("<IHH", data, page + 16, 1 << 20, 0, 4)
     with pytest.raises(ValueError, match="its entries overlap"):
         read_entries(bytes(data))

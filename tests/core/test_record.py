@@ -1,4 +1,4 @@
-"""The client's memory: pure functions from one record to the next."""
+"""The client's record: pure functions from one record to the next."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ LOG, FAILURE = Message(ID, MessageKind.LOG), Message(ID, MessageKind.STATUS, Sta
 
 
 def tried(record: Record) -> Record:
-    """The record once the server has heard that the download begins."""
+    """The record after the server has acknowledged the status ``downloading``."""
     return record.telling(ID, Status.DOWNLOADING).acknowledged(Message(ID, MessageKind.STATUS, Status.DOWNLOADING))
 
 
 def update_in(record: Record) -> Update:
-    """The update under way."""
+    """The update in progress."""
     assert record.update is not None
     return record.update
 
@@ -37,7 +37,7 @@ def in_state(state: State) -> Record:
 
 
 def test_begun() -> None:
-    """A new deployment begins with what the device said when it was offered."""
+    """A new deployment starts with the provides that the device sent when the deployment was offered."""
     update = update_in(BEGUN)
     assert (ID, State.DOWNLOADING, PROVIDES, NextForm.V1_POST, "t0") == (
         update.deployment_id,
@@ -50,7 +50,7 @@ def test_begun() -> None:
 
 
 def test_begun_again() -> None:
-    """The same deployment again keeps what is known of it; with another Artifact it begins anew."""
+    """Offered again, a deployment keeps what is known about it; with another Artifact it starts afresh."""
     known = BEGUN.described(ID, RemoteObject(10, "e"))
     assert known == known.begun(DEPLOYMENT, Provides("board", "another"), NextForm.V1_GET, now="t1")
     changed = known.begun(replace(DEPLOYMENT, artifact_name="release-3"), PROVIDES, NextForm.V1_POST, now="t1")
@@ -58,7 +58,7 @@ def test_begun_again() -> None:
 
 
 def test_promised() -> None:
-    """The promise of the deployment under way is kept, that of another is nobody's."""
+    """The size and ETag of the deployment in progress are kept; those of another deployment are ignored."""
     known = BEGUN.described(ID, RemoteObject(10, "e"))
     assert RemoteObject(10, "e") == update_in(known).remote_object
     assert known == known.described(ID, RemoteObject(10, "e"))
@@ -66,7 +66,7 @@ def test_promised() -> None:
 
 
 def test_moved() -> None:
-    """An event moves the update on, and its sub-updater is noted."""
+    """An event changes the update's state, and the process of its sub-updater is recorded."""
     moved = in_state(State.HANDING_OVER).moved(
         ID, Event.STARTED, now="t2", note=lambda update: replace(update, process=HANDS)
     )
@@ -79,19 +79,19 @@ def test_moved() -> None:
 
 
 def test_moved_too_late() -> None:
-    """An event of an update that is over changes nothing."""
+    """An event of a finished update changes nothing."""
     assert Record() == Record().moved(ID, Event.STARTED, now="t2")
 
 
 @pytest.mark.parametrize("event", [Event.FAULT, Event.STARTED])
 def test_moved_wrongly(event: Event) -> None:
-    """An event that is not expected, or that ends the update, is refused."""
+    """An unexpected event, or one that ends the update, is refused."""
     with pytest.raises(ValueError, match=r"does not expect|ends the update"):
         BEGUN.moved(ID, event, now="t2")
 
 
 def test_resumed() -> None:
-    """A restart enters its state; without an update there is nothing to do."""
+    """A restart enters the state to resume in; without an update it does nothing."""
     assert (
         State.DOWNLOADING
         is update_in(in_state(State.VERIFIED).resumed(State.DOWNLOADING, bytes_on_disk=0, now="")).state
@@ -100,7 +100,7 @@ def test_resumed() -> None:
 
 
 def test_loop() -> None:
-    """An update that begins again and again without a new byte is a loop; bytes on disk are progress."""
+    """Repeated restarts of a download without a new byte are a loop; new bytes on disk are progress."""
     record = tried(BEGUN)
     for _ in range(MAXIMUM_WRITES):
         record = tried(record.resumed(State.DOWNLOADING, bytes_on_disk=0, now=""))
@@ -113,7 +113,7 @@ def test_loop() -> None:
     ("state", "event"), [(State.DOWNLOADING, Event.FETCHED), (State.VERIFIED, Event.CONFIRMED)], ids=["verify", "start"]
 )
 def test_loop_in_any_state(state: State, event: Event) -> None:
-    """The guard stands where states are written, so that no state can be entered for ever."""
+    """The loop guard applies to every change of state, so that no state can be entered endlessly."""
     record = in_state(state)
     looped = replace(record, update=replace(update_in(record), writes=MAXIMUM_WRITES))
     with pytest.raises(LoopError, match=f"changed {MAXIMUM_WRITES} times"):
@@ -121,7 +121,7 @@ def test_loop_in_any_state(state: State, event: Event) -> None:
 
 
 def test_an_artifact_on_disk_is_progress_of_the_download_alone() -> None:
-    """A device that dies in the same state again and again gets no second count because its Artifact was stored."""
+    """Repeated restarts in the same state are counted on, although the Artifact was stored before."""
     update = replace(update_in(BEGUN), flow=Flow.MODULES, state=State.ARTIFACT_FAILURE, writes=5, fetched_bytes=9)
     resumed = update_in(replace(BEGUN, update=update).resumed(State.ARTIFACT_FAILURE, bytes_on_disk=9, now=""))
     assert (6, 9) == (resumed.writes, resumed.fetched_bytes)
@@ -136,7 +136,7 @@ def test_what_has_begun_to_install_is_no_loop() -> None:
 
 
 def test_starts_without_a_try_are_no_loop() -> None:
-    """A device that is switched on again and again where no server can be reached has not tried, and goes on."""
+    """Restarts of a device that can't reach its server are no attempts and don't count as a loop."""
     record = tried(BEGUN)
     for _ in range(3 * MAXIMUM_WRITES):
         record = record.resumed(State.DOWNLOADING, bytes_on_disk=0, now="")
@@ -144,13 +144,13 @@ def test_starts_without_a_try_are_no_loop() -> None:
 
 
 def test_what_an_attempt_left_unsaid_is_said_by_the_next() -> None:
-    """A status that the server did not hear in an earlier life doesn't come before those of the next attempt."""
+    """A status that the server didn't receive before a restart is not sent ahead of those of the next attempt."""
     record = BEGUN.telling(ID, Status.INSTALLING).resumed(State.DOWNLOADING, bytes_on_disk=0, now="")
     assert () == record.outbox
 
 
 def test_the_first_report_is_final() -> None:
-    """Once an outcome is known no other one takes its place, whoever comes with it, and nothing more is sent."""
+    """Once an outcome is known, no other report replaces it, whatever its origin, and nothing more is sent."""
     known = (
         BEGUN.moved(ID, Event.FETCHED, now="").moved(ID, Event.CONFIRMED, now="").concluded(ID, Event.SUCCESS, now="")
     )
@@ -160,7 +160,7 @@ def test_the_first_report_is_final() -> None:
 
 @pytest.mark.parametrize("state", [State.INSTALLING, State.RECONCILING])
 def test_waiting_is_no_loop(state: State) -> None:
-    """Who waits for the sub-updater may be restarted as often as it likes."""
+    """Restarts while the client waits for the sub-updater don't count as a loop."""
     record = in_state(state)
     assert record is record.resumed(state, bytes_on_disk=0, now="")
 
@@ -174,7 +174,7 @@ def test_waiting_is_no_loop(state: State) -> None:
     ],
 )
 def test_concluded(event: Event, status: Status, messages: tuple[Message, ...]) -> None:
-    """The end, its outcome and the messages that tell it enter in one change; the log goes before the failure."""
+    """The end of the update, its outcome and its reports are recorded in one change; the log precedes the failure."""
     waiting = in_state(State.INSTALLING).telling(ID, Status.INSTALLING).telling("another", Status.DOWNLOADING)
     record = waiting.concluded(ID, event, now="t9")
     outcome = record.outcome_of(ID)
@@ -184,13 +184,13 @@ def test_concluded(event: Event, status: Status, messages: tuple[Message, ...]) 
 
 
 def test_aborted() -> None:
-    """An aborted deployment leaves no outcome, and of its messages nothing."""
+    """An aborted deployment leaves neither an outcome nor pending reports."""
     over = BEGUN.telling(ID, Status.DOWNLOADING).concluded(ID, Event.ABORT, now="t9")
     assert Record(totals={"aborted": 1}) == over
 
 
 def test_concluded_by_somebody_else() -> None:
-    """Another client's deployment may end here as well, and ours stays."""
+    """A deployment of another client can be concluded too, without any effect on the update in progress."""
     record = BEGUN.concluded("another", Event.SUCCESS, now="t9")
     assert BEGUN.update == record.update
     outcome = record.outcome_of("another")
@@ -199,7 +199,7 @@ def test_concluded_by_somebody_else() -> None:
 
 
 def test_update_that_cannot_be_read() -> None:
-    """The update of another version ends by its deployment's id; what else that version wrote stays."""
+    """An update of another version is concluded by its deployment id; the other entries of that version stay."""
     unread = Unread({"deployment_id": ID, "state": "cleanup", "artifact_name": "release-2"}, ("a song",))
     record = Record(unread=unread).concluded(ID, Event.FAULT, now="t9")
     assert ((LOG, FAILURE), Unread(outbox=("a song",))) == (record.outbox, record.unread)
@@ -207,19 +207,19 @@ def test_update_that_cannot_be_read() -> None:
 
 
 def test_update_that_cannot_be_read_and_whose_outcome_is_known() -> None:
-    """An outcome that another version has stored already stands; only the update goes."""
+    """An outcome that another version has stored is final; only the update is removed."""
     known = Record().concluded(ID, Event.SUCCESS, now="t1")
     record = replace(known, unread=Unread({"deployment_id": ID, "state": "cleanup"}))
     assert known == record.concluded(ID, Event.FAULT, now="t9")
 
 
 def test_new_update_in_place_of_one_that_cannot_be_read() -> None:
-    """An update that names no deployment goes when another one begins."""
+    """An unreadable update without a deployment id is replaced by the next update."""
     assert BEGUN == Record(unread=Unread({"state": "x"})).begun(DEPLOYMENT, PROVIDES, NextForm.V1_POST, now="t0")
 
 
 def test_outcomes_are_bounded() -> None:
-    """The last hundred outcomes are remembered, and the last word about a deployment counts."""
+    """The last hundred outcomes are kept."""
     record = Record()
     for number in range(MAXIMUM_OUTCOMES + 5):
         record = record.concluded(f"d-{number}", Event.SUCCESS, now="")
@@ -229,7 +229,7 @@ def test_outcomes_are_bounded() -> None:
 
 
 def test_outbox() -> None:
-    """Messages keep their order, enter once, and go when they are acknowledged or nobody wants them."""
+    """Pending reports keep their order, are added once, and are removed when acknowledged or silenced."""
     record = Record().telling(ID, Status.DOWNLOADING).telling(ID, Status.INSTALLING)
     first, second = record.outbox
     assert record is record.telling(ID, Status.INSTALLING)
@@ -250,12 +250,12 @@ def test_outbox() -> None:
     ids=["this boot", "in the future", "unknown", "another boot"],
 )
 def test_age(process: ProcessRef, age: float) -> None:
-    """A process is as old as the boot less its start; of another boot's process nothing is known."""
+    """The age of a process is the time since boot minus its start time; for a process of another boot it is unknown."""
     assert age == process.age_seconds("this-boot", 100.0, 100)
 
 
 def test_nothing_follows_the_outcome() -> None:
-    """A status that comes after the outcome is not reported any more."""
+    """A status after the outcome is not reported any more."""
     record = Record().concluded("d", Event.SUCCESS, now="")
     assert record == record.telling("d", Status.REBOOTING)
     assert 2 == len(record.telling("another", Status.REBOOTING).outbox)

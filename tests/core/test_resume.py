@@ -1,4 +1,4 @@
-"""Whether the bytes of an answer continue the bytes that we have."""
+"""Whether the bytes of a response continue the bytes on disk."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ CONTENT_RANGES: list[tuple[str, ContentRange | None]] = [
 
 @pytest.mark.parametrize(("value", "expected"), CONTENT_RANGES)
 def test_content_range(value: str, expected: ContentRange | None) -> None:
-    """A Content-Range is a consistent range of bytes, or nothing."""
+    """A Content-Range is a consistent byte range, or it is ignored."""
     assert expected == parse_content_range(value)
 
 
@@ -59,17 +59,17 @@ CONTENT_LENGTHS: list[tuple[str, int | None]] = [
 
 @pytest.mark.parametrize(("value", "expected"), CONTENT_LENGTHS)
 def test_content_length(value: str, expected: int | None) -> None:
-    """A Content-Length is a plain number, or nothing."""
+    """A Content-Length is a plain number, or it is ignored."""
     assert expected == parse_content_length({"content-length": value})
 
 
 def test_no_content_length() -> None:
-    """An answer needn't say how long it is."""
+    """A response may come without a Content-Length."""
     assert None is parse_content_length({})
 
 
 def test_range_header() -> None:
-    """A download asks for the rest only when it has something."""
+    """A download sends a Range header only if there are bytes on disk."""
     assert {} == range_header(0)
     assert {"Range": "bytes=7-"} == range_header(7)
 
@@ -163,9 +163,9 @@ _RANGES = st.one_of(
 def test_nothing_is_spliced(
     status: int, content_range: str | None, etag: str | None, length: int | None, offset: int, known: RemoteObject
 ) -> None:
-    """Bytes are never appended to those of an object with another total, or at another place.
+    """Bytes are never appended to those of an object with another size, or at another offset.
 
-    Nor where only the ETags could show that it is another object.
+    If no size is known, different ETags also rule it out.
     """
     headers = {"content-range": content_range, "etag": etag, "content-length": None if length is None else str(length)}
     present = {name: value for name, value in headers.items() if value is not None}
@@ -190,7 +190,7 @@ def test_nothing_is_spliced(
 @pytest.mark.parametrize("etag", ["x" * 300, '"a\r\n b"', "", "\x1b[2J"])
 @pytest.mark.parametrize("status", [200, 206])
 def test_odd_etags_are_none(etag: str, status: int) -> None:
-    """An ETag that is too long or holds control characters counts as none: it would go into the journal."""
+    """An ETag that is too long or has control characters is ignored, since it would be stored in the state file."""
     offset = 0 if status == 200 else 5
     headers = {"content-range": "bytes 5-9/10", "content-length": "10", "etag": etag}
     assert (Continuation.CONTINUE, RemoteObject(10)) == judge(status, headers, offset=offset, known=RemoteObject())

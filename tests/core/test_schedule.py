@@ -1,4 +1,4 @@
-"""What is due, and in how many seconds."""
+"""Which job is due, and when."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from mender_client.core.schedule import FIRST_RETRY_SECONDS, Schedule
 
 
 def schedule() -> Schedule:
-    """The schedule of the defaults."""
+    """A schedule with the default intervals."""
     return Schedule.every(inventory_seconds=28800, poll_seconds=1800, retry_seconds=300)
 
 
 def test_everything_is_due_at_the_start() -> None:
-    """A client that starts sends its inventory and polls at once."""
+    """A client that starts sends its inventory and polls immediately."""
     start = schedule()
     assert (True, True, 0.0) == (start.inventory.is_due(5), start.poll.is_due(5), start.seconds_until_due(5))
 
 
 def test_intervals_with_jitter() -> None:
-    """A job is due again after its interval, give or take a twentieth, so that a fleet doesn't poll in step."""
+    """A job is due again after its interval, plus or minus 5 %, so that a fleet doesn't poll in step."""
     poll = schedule().poll
     assert 1000 + 1800 * 0.95 == poll.after_success(1000, random=0).due_at
     assert 1000 + 1800 * 1.05 == pytest.approx(poll.after_success(1000, random=0.999999).due_at, abs=0.01)
 
 
 def test_failures_follow_the_back_off() -> None:
-    """After a failure a job is due as the back-off says, and a success ends the back-off."""
+    """After a failure the back-off determines when a job is due, and a success resets it."""
     poll = schedule().poll
     once = poll.after_failure(1000, random=0)
     assert 1000 + FIRST_RETRY_SECONDS * 2 / 3 == once.due_at
@@ -37,18 +37,18 @@ def test_failures_follow_the_back_off() -> None:
 
 
 def test_retry_after() -> None:
-    """A job that the server asked to wait for waits so long."""
+    """After a failure with Retry-After a job is due after the time that the server asked for."""
     assert 1009 == schedule().poll.after_failure(1000, random=0, retry_after_seconds=9).due_at
 
 
 def test_at_once() -> None:
-    """Somebody who asks for it gets a job now, whatever the schedule says, and the back-off stays as it was."""
+    """A job that is requested is due immediately, whatever the schedule, and its back-off is unchanged."""
     job = schedule().poll.after_failure(1000, random=0)
     assert (True, 1) == (job.at_once().is_due(1), job.at_once().backoff.failures)
 
 
 def test_the_next_job_decides() -> None:
-    """The wait ends with the first job that is due, and is never negative."""
+    """The wait ends when the first job is due, and is never negative."""
     start = schedule()
     later = Schedule(
         inventory=start.inventory.after_success(0, random=0.5), poll=start.poll.after_success(0, random=0.5)

@@ -24,7 +24,7 @@ def block(label: str, der: bytes = b"\x30\x00") -> bytes:
 @pytest.mark.parametrize(("text", "kind"), [(RSA, KeyKind.RSA), (P256, KeyKind.ECDSA_P256)])
 @pytest.mark.parametrize("form", ["as it is", "CRLF", "text around it"])
 def test_public_keys(text: bytes, kind: KeyKind, form: str) -> None:
-    """The key is found in its file, whatever the line ends and the text around it, and comes out in one spelling."""
+    """The key is found in its file despite other line endings and surrounding text, and is normalised."""
     given = {"as it is": text, "CRLF": text.replace(b"\n", b"\r\n"), "text around it": b"A key\n" + text + b"!\n"}[form]
     key = parse_public_key(given)
     assert (kind, b"".join(text.split())) == (key.kind, b"".join(key.pem.split()))
@@ -51,7 +51,7 @@ SPKI = base64.b64decode(b"".join(P256.splitlines()[1:-1]))
     ],
 )
 def test_what_is_no_public_key(text: bytes, reason: str) -> None:
-    """Anything but one public key of a kind that signs Artifacts is refused, with what to do."""
+    """Anything but a single public key of a supported type is refused, with the reason."""
     with pytest.raises(ValueError, match=reason):
         parse_public_key(text)
 
@@ -59,7 +59,7 @@ def test_what_is_no_public_key(text: bytes, reason: str) -> None:
 @pytest.mark.parametrize("r", NUMBERS)
 @pytest.mark.parametrize("s", NUMBERS)
 def test_both_forms_of_ecdsa(r: int, s: int) -> None:
-    """r and s side by side become the DER that others make, and come back."""
+    """A raw signature, r followed by s, is converted to the DER that the library writes, and back."""
     raw = r.to_bytes(32, "big") + s.to_bytes(32, "big")
     der = encode_dss_signature(r, s)
     assert der == der_forms(raw)[0]
@@ -69,7 +69,7 @@ def test_both_forms_of_ecdsa(r: int, s: int) -> None:
 
 
 def test_a_form_that_can_t_be_told() -> None:
-    """64 bytes that begin like DER are tried as both."""
+    """A signature of 64 bytes that could be DER is tried in both forms."""
     der = encode_dss_signature(2**231 - 1, 2**231 - 1)
     assert 64 == len(der)
     raw, itself = der_forms(der)
@@ -92,6 +92,6 @@ def test_a_form_that_can_t_be_told() -> None:
     ],
 )
 def test_what_is_no_signature_of_p256(der: bytes) -> None:
-    """Anything else is an error, not another signature."""
+    """Anything else raises an error instead of becoming another signature."""
     with pytest.raises(ValueError, match=r"."):
         raw_form(der)

@@ -1,4 +1,4 @@
-"""How fast a download may be, by the clock."""
+"""Download speed limits by time of day."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from mender_client.core.windows import parse_window
 
 
 def at(text: str) -> datetime:
-    """A time, UTC."""
+    """A time in UTC."""
     return datetime.fromisoformat(text).replace(tzinfo=timezone.utc)
 
 
 def test_what_can_be_written() -> None:
-    """A window and a rate; without a window it always holds."""
+    """A limit has a rate and a window; without a window it always applies."""
     expected = (
         SpeedRule(parse_window("Mon-Fri 08:00-18:00 Europe/Berlin"), Speed(bytes_per_second=65536)),
         SpeedRule(parse_window("Sat"), STOPPED),
@@ -37,7 +37,7 @@ WRONG = {
 
 @pytest.mark.parametrize("name", WRONG)
 def test_what_cannot(name: str) -> None:
-    """A message names what is wrong, and shows how it is written."""
+    """The message names the error and shows the correct syntax."""
     texts, expected = WRONG[name]
     with pytest.raises(ValueError, match=f"^{re.escape(expected)}$"):
         parse_speeds(texts)
@@ -58,6 +58,6 @@ FOUND = {
 
 @pytest.mark.parametrize("name", FOUND)
 def test_which_rate_holds(name: str) -> None:
-    """The first rate whose window is open holds, until one opens before it or it ends."""
+    """The first rate whose window is open applies, until it closes or the window of an earlier one opens."""
     texts, now, expected = FOUND[name]
     assert expected == find_speed(parse_speeds(texts), lambda _: ZoneInfo("UTC"), at(now))

@@ -1,4 +1,4 @@
-"""The record as a JSON document, kind to what other versions write."""
+"""The record as a JSON document, tolerant of what other versions write."""
 
 from __future__ import annotations
 
@@ -42,17 +42,17 @@ FULL = KNOWN.concluded("d-0", Event.FAILURE, now="t").telling("d-1", Status.INST
 
 
 def there_and_back(record: Record) -> Record:
-    """Through JSON."""
+    """The record after a round trip through JSON."""
     return decode_record(json.loads(json.dumps(encode_record(record))))
 
 
 def document(**changes: Any) -> dict[str, Any]:
-    """A whole document with changes at its top."""
+    """A complete document with other top-level fields."""
     return {**json.loads(json.dumps(encode_record(FULL))), **changes}
 
 
 def update_document(**changes: Any) -> dict[str, Any]:
-    """A whole document with changes in its update."""
+    """A complete document with other fields in its update."""
     whole = document()
     return {**whole, "update": {**whole["update"], **changes}}
 
@@ -63,7 +63,7 @@ def update_document(**changes: Any) -> dict[str, Any]:
     ids=["empty", "full", "sparse"],
 )
 def test_there_and_back(record: Record) -> None:
-    """What is written reads the same."""
+    """A record is read as it was written."""
     assert record == there_and_back(record)
 
 
@@ -115,25 +115,25 @@ RECORDS = st.builds(
 
 @given(RECORDS)
 def test_any_record(record: Record) -> None:
-    """Whatever a record holds survives."""
+    """Any record survives a round trip."""
     assert record == there_and_back(record)
 
 
 def test_unknown_fields() -> None:
-    """Fields of a newer version survive a round trip, at the top and in the update."""
+    """Fields of a newer version survive a round trip, at the top level and in the update."""
     newer = update_document(colour="blue") | {"extra": [1, {"two": None}]}
     assert newer == json.loads(json.dumps(encode_record(decode_record(newer))))
 
 
 @pytest.mark.parametrize("foreign", [None, [], "text", 7])
 def test_no_object(foreign: object) -> None:
-    """Only what is no JSON object at all is refused."""
+    """Only a document that isn't a JSON object is refused."""
     with pytest.raises(ValueError, match="not a JSON object"):
         decode_record(foreign)
 
 
 def is_kept(changed: Mapping[str, Any]) -> bool:
-    """Whether everything in a document is written back, but for the number of the schema."""
+    """Whether everything in a document is written back, except for the schema number."""
     return bool({**changed, "schema": SCHEMA} == json.loads(json.dumps(encode_record(decode_record(changed)))))
 
 
@@ -162,7 +162,7 @@ def is_kept(changed: Mapping[str, Any]) -> bool:
     ],
 )
 def test_update_of_another_version(update: object) -> None:
-    """An update that is not understood in all its fields is not continued, and kept verbatim; the rest is as it was."""
+    """An update with a field that isn't understood is not continued but kept verbatim; everything else is read."""
     changed = document(update=update)
     record = decode_record(changed)
     assert (None, update, FULL.outbox, FULL.outcomes) == (
@@ -184,7 +184,7 @@ def test_update_of_another_version(update: object) -> None:
     ids=str,
 )
 def test_message_of_another_version(entry: object) -> None:
-    """A message that can't be understood is kept verbatim, before those that can."""
+    """A pending report that can't be understood is kept verbatim, before the others."""
     changed = document(outbox=[entry, *document()["outbox"]])
     record = decode_record(changed)
     assert (FULL.outbox, (entry,), FULL.update) == (record.outbox, record.unread.outbox, record.update)
@@ -203,7 +203,7 @@ def test_message_of_another_version(entry: object) -> None:
     ids=str,
 )
 def test_outcome_of_another_version(entry: object) -> None:
-    """An outcome that can't be understood is kept verbatim, before those that can."""
+    """An outcome that can't be understood is kept verbatim, before the others."""
     changed = document(outcomes=[entry, entry, *document()["outcomes"]])
     record = decode_record(changed)
     assert (FULL.outcomes, (entry, entry)) == (record.outcomes, record.unread.outcomes)
@@ -212,7 +212,7 @@ def test_outcome_of_another_version(entry: object) -> None:
 
 
 def test_outcome_with_an_odd_field() -> None:
-    """An outcome counts by its deployment and its status; what only people look at may be missing."""
+    """An outcome needs a deployment id and a status; fields that are only displayed may be missing."""
     record = decode_record({"outcomes": [{"deployment_id": "d", "status": "success", "artifact_name": 3, "began": []}]})
     assert (Outcome("d", Status.SUCCESS),) == record.outcomes
 
@@ -222,7 +222,7 @@ def test_outcome_with_an_odd_field() -> None:
             {"identity_change": 3}], ids=str
 )  # fmt: skip
 def test_field_of_another_version(odd: Mapping[str, object]) -> None:
-    """A field of a shape that this version does not know stays until there is something to put in its place."""
+    """A field whose type this version doesn't expect is kept until the version has a value of its own for it."""
     changed = {**document(), **odd}
     record = decode_record(changed)
     assert FULL.update == record.update
@@ -235,7 +235,7 @@ def test_field_of_another_version(odd: Mapping[str, object]) -> None:
 
 @pytest.mark.parametrize("schema", [SCHEMA + 1, "2", None])
 def test_another_schema(schema: object) -> None:
-    """A document with another number is read as far as it is understood."""
+    """A document with another schema number is read as far as it is understood."""
     assert FULL == decode_record(document(schema=schema))
 
 
@@ -247,7 +247,7 @@ JSON = st.recursive(
 
 
 def places(value: object, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
-    """Every place in a JSON value."""
+    """Every path in a JSON value."""
     yield path
     entries = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, child in entries:
@@ -255,7 +255,7 @@ def places(value: object, path: tuple[str | int, ...] = ()) -> Iterator[tuple[st
 
 
 def mutated(value: Any, path: tuple[str | int, ...], new: object) -> Any:
-    """The value with something else in one place; an ellipsis removes what was there."""
+    """The value with another value at one path; an ellipsis removes the entry."""
     copied = json.loads(json.dumps(value))
     holder = copied
     for key in path[:-1]:
@@ -273,7 +273,7 @@ WHOLE = json.loads(json.dumps(encode_record(MANY)))
 
 @given(st.sampled_from([path for path in places(WHOLE) if path]), st.just(...) | JSON)
 def test_whatever_another_version_changes(path: tuple[str | int, ...], new: object) -> None:
-    """Whatever stands in one place of a document, every message and every outcome elsewhere is read, in its order."""
+    """Whatever replaces one value of a document, all other pending reports and outcomes are read, in their order."""
     record = decode_record(mutated(WHOLE, path, new))
     for key, found, whole in (("outbox", record.outbox, MANY.outbox), ("outcomes", record.outcomes, MANY.outcomes)):
         spoilt = path[1] if path[0] == key and len(path) > 1 else None

@@ -1,4 +1,4 @@
-"""``pkcs11:`` addresses: the PIN is found, and what is left may be shown."""
+"""``pkcs11:`` URIs: the PIN is extracted, and the rest may be shown."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CASES = {
 
 @pytest.mark.parametrize("text", CASES)
 def test_addresses(text: str) -> None:
-    """What says the PIN is taken out of the address, in whichever part of it it stands."""
+    """The PIN attributes are removed from the URI, in whichever part of it they are."""
     assert CASES[text] == parse_token_uri(text)
 
 
@@ -36,7 +36,7 @@ def test_addresses(text: str) -> None:
     ],
 )
 def test_faults(text: str, fault: str) -> None:
-    """What can't be used is said, without the PIN; a PIN is never asked of a command."""
+    """An unusable URI is reported without its PIN, and the client never runs a command to get a PIN."""
     with pytest.raises(ValueError, match="^" + fault.replace("|", r"\|")) as caught:
         parse_token_uri(text)
     assert "1234" not in str(caught.value)
@@ -44,7 +44,7 @@ def test_faults(text: str, fault: str) -> None:
 
 @given(st.text(alphabet="pin-valuesorc=;?&%0A/:|x", max_size=40))
 def test_a_pin_is_never_shown(rest: str) -> None:
-    """Whatever the address looks like, a PIN in it doesn't get into what is shown."""
+    """However a URI is malformed, a PIN in it is never shown."""
     for mark in "?;&":
         try:
             uri = parse_token_uri(f"pkcs11:object=b;{rest}?{rest}{mark}pin-value=7731")

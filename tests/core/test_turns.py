@@ -1,4 +1,4 @@
-"""Whose turn it is to be updated."""
+"""The order in which devices are updated."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from mender_client.core.turns import Turns
 
 
 def test_first_come_first_served() -> None:
-    """No more than so many have a turn at once, and whoever asked first has it first."""
+    """The number of simultaneous turns is limited, and they are granted in the order of the requests."""
     turns = Turns(2)
     for name in ("a", "b", "c", "d"):
         turns.want(name, "")
@@ -18,7 +18,7 @@ def test_first_come_first_served() -> None:
 
 
 def test_one_at_a_time_in_a_group() -> None:
-    """Of a group one has a turn unless more are allowed; another group, and who has none, needn't wait for it."""
+    """A group has one turn unless its limit is higher; other groups, and devices without a group, don't wait for it."""
     turns = Turns(10, {"wide": 2})
     for name, group in (("a", "bus"), ("b", "bus"), ("c", "wide"), ("d", "wide"), ("e", "wide"), ("f", ""), ("g", "")):
         turns.want(name, group)
@@ -30,7 +30,7 @@ def test_one_at_a_time_in_a_group() -> None:
 
 
 def test_what_has_begun_counts() -> None:
-    """An update that was begun before keeps its turn, even if that makes too many; others wait."""
+    """An update that was already in progress keeps its turn, even beyond the limit; others wait."""
     turns = Turns(1)
     turns.take("a", "bus")
     turns.take("b", "bus")
@@ -44,7 +44,7 @@ def test_what_has_begun_counts() -> None:
 
 
 def test_whoever_leaves_waits_no_longer() -> None:
-    """A device that wants no update any more gets no turn; asking twice changes nothing."""
+    """A device that has left gets no turn; repeated requests change nothing."""
     turns = Turns(1)
     turns.want("a", "")
     turns.want("b", "")

@@ -1,4 +1,4 @@
-"""Windows of time, and what the clock on the wall does to them."""
+"""Time windows, and the effect of clock changes on them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ WRITTEN = {
 
 @pytest.mark.parametrize("text", WRITTEN)
 def test_what_can_be_written(text: str) -> None:
-    """Days, times and time zone; the night belongs to the day on which it begins."""
+    """A window has days, times and a time zone; the hours after midnight belong to the day on which it opens."""
     days, start, end, zone = WRITTEN[text]
     assert Window(text, frozenset(days), start, end, zone) == parse_window(text)
 
@@ -56,18 +56,18 @@ WRONG = {
 
 @pytest.mark.parametrize("text", WRONG)
 def test_what_cannot(text: str) -> None:
-    """A message names what is wrong, and shows how it is written."""
+    """The message names the error and shows the correct syntax."""
     with pytest.raises(ValueError, match=f"^{re.escape(WRONG[text])}$"):
         parse_window(text)
 
 
 def at(text: str) -> datetime:
-    """A time, UTC."""
+    """A time in UTC."""
     return datetime.fromisoformat(text).replace(tzinfo=timezone.utc)
 
 
 def seen(window: str, now: str) -> tuple[bool, str]:
-    """Whether a window in Berlin is open, and when that changes, UTC."""
+    """Whether a window in Berlin is open, and when that changes, in UTC."""
     state = look([parse_window(window)], lambda _: BERLIN, at(now))
     return state.is_open, "never" if state.changes_at is None else f"{state.changes_at:%Y-%m-%d %H:%M}"
 
@@ -97,7 +97,7 @@ SEEN = {
 
 @pytest.mark.parametrize("name", SEEN)
 def test_open_and_closed(name: str) -> None:
-    """A window is open from its first time to its last, by the clock on the wall, and says when that changes."""
+    """A window is open from its first to its last time, by local time, and tells when that changes."""
     window, now, expected = SEEN[name]
     assert expected == seen(window, now)
 
@@ -109,7 +109,7 @@ def test_several_windows() -> None:
 
 
 def test_a_day_that_the_calendar_skipped() -> None:
-    """Where a whole day was skipped, what would have ended in it ends when the calendar jumped."""
+    """A window that would end on a day that the time zone skipped ends when the clock jumps."""
     windows = [parse_window("Thu 22:00-12:00 Pacific/Apia")]
     assert WindowState(True, at("2011-12-30 10:00")) == look(windows, ZoneInfo, at("2011-12-30 09:00"))
     assert WindowState(False, at("2012-01-05 08:00")) == look(windows, ZoneInfo, at("2011-12-30 10:00"))
@@ -125,7 +125,7 @@ QUARTER = 15
 
 
 def wall_clock(zone: ZoneInfo, begin: datetime, minutes: int) -> Iterator[int]:
-    """What a clock on the wall shows that stands still instead of being put back, in minutes since ``EPOCH``."""
+    """The local time, in minutes since ``EPOCH``, of a clock that stops instead of being put back."""
     shown, lead = -1, begin.minute % QUARTER
     for number in range(-lead, minutes, QUARTER):
         quarter = begin + number * MINUTE, begin + (number + QUARTER - 1) * MINUTE
@@ -137,7 +137,7 @@ def wall_clock(zone: ZoneInfo, begin: datetime, minutes: int) -> Iterator[int]:
 
 
 def week_of(windows: Sequence[Window]) -> list[bool]:
-    """For each minute of a week whether that clock shows a time within a window; nothing but a calendar."""
+    """For each minute of a week whether that clock shows a time within a window; uses nothing but a calendar."""
     return [
         any(
             (minute // DAY in one.days and one.start <= minute % DAY < one.end)
@@ -149,7 +149,7 @@ def week_of(windows: Sequence[Window]) -> list[bool]:
 
 
 def foretold(windows: Sequence[Window], zone: ZoneInfo, begin: datetime, minutes: int) -> Iterator[WindowState]:
-    """The state in each minute, asked for only when it changes."""
+    """The predicted state of each minute, from a new query only at each change."""
     state, number = look(windows, lambda _: zone, begin), 0
     while True:
         end = minutes if state.changes_at is None else min(minutes, (state.changes_at - begin) // MINUTE)
@@ -189,7 +189,7 @@ YEARS = {
     ["Australia/Lord_Howe", *(pytest.param(zone, marks=pytest.mark.nightly) for zone in YEARS if "Lord" not in zone)],
 )
 def test_a_year_minute_by_minute(zone: str) -> None:
-    """In every minute of a year, both changes of the clock included, what was foretold is what the wall shows."""
+    """In every minute of a year, both clock changes included, the prediction agrees with the local time."""
     assert walk(YEARS[zone], ZoneInfo(zone), at("2026-01-01 00:00"), YEAR, step=1999) > 700
 
 
@@ -221,7 +221,7 @@ def _random_windows(random: random.Random) -> list[str]:
 
 
 def search(seed: int, *, rounds: int) -> None:
-    """Walk random windows over the days around the changes of the clock, and ask anew every few minutes."""
+    """Check random windows on the days around clock changes."""
     chance = random.Random(seed)
     for _ in range(rounds):
         name = chance.choice([*CHANGES])
@@ -232,19 +232,19 @@ def search(seed: int, *, rounds: int) -> None:
 
 
 def test_random_windows_around_the_changes() -> None:
-    """Whatever the windows are, and wherever the clock is changed, the wall shows what was foretold."""
+    """Whatever the windows and the clock changes, the prediction agrees with the local time."""
     search(17, rounds=15)
 
 
 @pytest.mark.nightly
 def test_many_random_windows_around_the_changes() -> None:
-    """The same, for as many windows as a night has time for."""
+    """The same with many more windows."""
     search(18, rounds=1500)
 
 
 @given(st.text(alphabet="MonTueSat0123456789:-, /UTC", max_size=24))
 def test_any_text(text: str) -> None:
-    """A text is a window that opens sooner or later, or an error."""
+    """Any text is a window that opens sooner or later, or an error."""
     try:
         window = parse_window(text)
     except ValueError:
