@@ -137,7 +137,7 @@ VERDICTS: list[tuple[str, int, dict[str, str], int, RemoteObject, Continuation, 
 
 @pytest.mark.parametrize("case", VERDICTS, ids=lambda case: case[0])
 def test_verdicts(case: tuple[str, int, dict[str, str], int, RemoteObject, Continuation, RemoteObject]) -> None:
-    """Each answer of a storage has its rule: go on, start over, done, a fresh link, gone, or later."""
+    """Each storage response has one verdict: continue, start over, complete, fetch a new link, gone, or retry later."""
     _, status, headers, offset, known, continuation, remote_object = case
     assert (continuation, remote_object) == judge(status, headers, offset=offset, known=known)
 

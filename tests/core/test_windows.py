@@ -103,7 +103,7 @@ def test_open_and_closed(name: str) -> None:
 
 
 def test_several_windows() -> None:
-    """Of several windows, each in its own time zone, one is enough; where they meet, nothing changes."""
+    """Of several windows, each in its own time zone, one open window is enough; adjacent windows form a single one."""
     windows = [parse_window(text) for text in ("08:00-10:00 Europe/Berlin", "09:00-11:00 UTC", "11:00-12:00 UTC")]
     assert WindowState(True, at("2026-11-28 12:00")) == look(windows, ZoneInfo, at("2026-11-28 08:30"))
 
@@ -162,7 +162,7 @@ def foretold(windows: Sequence[Window], zone: ZoneInfo, begin: datetime, minutes
 
 
 def walk(texts: Sequence[str], zone: ZoneInfo, begin: datetime, minutes: int, *, step: int) -> int:
-    """Compare each minute with what was foretold, and ask anew every so many minutes; returns how often it changed."""
+    """Compare each minute with the prediction, and query anew every ``step`` minutes; returns the number of changes."""
     windows = [parse_window(text) for text in texts]
     states = list(foretold(windows, zone, begin, minutes))
     week = week_of(windows)

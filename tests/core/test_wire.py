@@ -1,4 +1,4 @@
-"""The device API: what is sent, and what may come back."""
+"""The device API: the requests that are sent, and the replies that may come."""
 
 from __future__ import annotations
 
@@ -64,16 +64,16 @@ JSON = {"Content-Type": "application/json"}
 
 
 def reply(status: int, body: object = b"", **headers: str) -> Reply:
-    """A reply with a JSON body, or with bytes as they are."""
+    """A reply with a JSON body, or with these bytes."""
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
     return Reply(status, {name.replace("_", "-"): value for name, value in headers.items()}, raw)
 
 
-# -- what is sent ------------------------------------------------------------------------------------------
+# -- requests ----------------------------------------------------------------------------------------------
 
 
 def test_auth_body() -> None:
-    """The identity travels as a string that holds JSON; an empty tenant token is left out."""
+    """The identity is sent as a string that contains JSON; an empty tenant token is left out."""
     identity = Identity('{"mac":"x"}')
     assert {"id_data": '{"mac":"x"}', "pubkey": "PEM"} == json.loads(build_auth_body(identity, "PEM"))
     assert {"id_data": '{"mac":"x"}', "pubkey": "PEM", "tenant_token": "t"} == json.loads(
@@ -82,7 +82,7 @@ def test_auth_body() -> None:
 
 
 def test_auth_request() -> None:
-    """The request carries exactly the signed bytes, and their signature in base64."""
+    """The request has exactly the signed bytes as its body, and their signature in base64 in a header."""
     request = build_auth_request(SERVER, b"the body", b"\xff\x00signature")
     assert ("POST", SERVER + AUTH_PATH, b"the body") == (request.method, request.url, request.body)
     assert {
@@ -98,14 +98,14 @@ BASE = {"device_type": "a type", "artifact_name": "a&name=\u00e4"}
 
 
 def test_next_v2() -> None:
-    """The v2 question holds all provides in one object."""
+    """The v2 request has all provides in one object."""
     request = build_next_request(TOKEN, NextForm.V2_POST, PROVIDES)
     assert ("POST", SERVER + NEXT_V2_PATH, {**BEARER, **JSON}) == (request.method, request.url, request.headers)
     assert {"device_provides": {**BASE, "rootfs-image.checksum": "1"}} == json.loads(request.body)
 
 
 def test_next_v2_own_keys_win() -> None:
-    """A stray artifact_name among the further provides doesn't replace the real one."""
+    """An artifact_name among the other provides doesn't replace the real one."""
     request = build_next_request(TOKEN, NextForm.V2_POST, Provides("t", "n", {"artifact_name": "other"}))
     assert {"device_provides": {"device_type": "t", "artifact_name": "n"}} == json.loads(request.body)
 
@@ -114,14 +114,14 @@ def test_next_v2_own_keys_win() -> None:
     ("others", "expected"), [({"a": "1"}, {"artifact_provides": {"a": "1"}}), ({}, {})], ids=["some", "none"]
 )
 def test_next_v1_post(others: dict[str, str], expected: dict[str, Any]) -> None:
-    """The v1 question leaves artifact_provides out when there are none: absent and {} differ to the server."""
+    """The v1 request omits artifact_provides if there are none: to the server, absent and {} differ."""
     request = build_next_request(TOKEN, NextForm.V1_POST, Provides("t", "n", others))
     assert ("POST", f"{SERVER}{DEPLOYMENTS_PATH}/next") == (request.method, request.url)
     assert {"device_type": "t", "artifact_name": "n", **expected} == json.loads(request.body)
 
 
 def test_next_v1_get() -> None:
-    """The oldest question is a GET with both names URL-encoded."""
+    """The oldest form is a GET request with both names URL-encoded."""
     request = build_next_request(TOKEN, NextForm.V1_GET, PROVIDES)
     parts = urlsplit(request.url)
     assert ("GET", b"", BEARER) == (request.method, request.body, request.headers)
@@ -136,14 +136,14 @@ def test_fallback_order() -> None:
 
 @pytest.mark.parametrize("status", Status)
 def test_status_request(status: Status) -> None:
-    """A status is told to the deployment's own address."""
+    """A status is sent to the address of its deployment."""
     request = build_status_request(TOKEN, "an-id", status)
     assert ("PUT", f"{SERVER}{DEPLOYMENTS_PATH}/an-id/status") == (request.method, request.url)
     assert ({"status": status.value}, {**BEARER, **JSON}) == (json.loads(request.body), request.headers)
 
 
 def test_log_request() -> None:
-    """Time stamps of the log go out in UTC with a zone, whatever zone they were made in."""
+    """Log time stamps are sent in UTC with a zone, whatever their original time zone."""
     moment = datetime(2026, 1, 1, 1, 0, 0, 500_000, tzinfo=timezone(timedelta(hours=1)))
     request = build_log_request(TOKEN, "an-id", [LogMessage(moment, "info", "a\nb")])
     assert ("PUT", f"{SERVER}{DEPLOYMENTS_PATH}/an-id/log") == (request.method, request.url)
@@ -153,14 +153,14 @@ def test_log_request() -> None:
 
 
 def test_inventory_request() -> None:
-    """The inventory replaces what the server had; several values make a list."""
+    """The inventory replaces the previous one on the server; several values become a list."""
     request = build_inventory_request(TOKEN, [Attribute("a", "1"), Attribute("b", ("1", "2"))])
     assert ("PUT", SERVER + INVENTORY_PATH, {**BEARER, **JSON}) == (request.method, request.url, request.headers)
     assert [{"name": "a", "value": "1"}, {"name": "b", "value": ["1", "2"]}] == json.loads(request.body)
 
 
 def test_requests_and_replies_hide_secrets() -> None:
-    """Neither a request nor a reply prints the token, the address's query or the body."""
+    """The repr of a request or a reply shows neither the token nor the query of the URL nor the body."""
     request = build_next_request(TOKEN, NextForm.V1_GET, PROVIDES)
     assert "Request(method='GET')" == repr(request)
     assert "secret" not in repr(reply(200, b"secret"))
@@ -170,18 +170,18 @@ def test_requests_and_replies_hide_secrets() -> None:
 
 
 def message(text: str, level: str = "info") -> LogMessage:
-    """A log message of now."""
+    """A log message with the current time."""
     return LogMessage(NOW, level, text)
 
 
 def test_log_leaves_out_what_would_refuse_it() -> None:
-    """A message with an empty field would refuse the whole log, so it is left out."""
+    """A message with an empty field is left out, since the server would refuse the whole log."""
     messages = [message("a"), message(""), message(" \n"), message("b", level=""), message("c")]
     assert (message("a"), message("c")) == fit_log(messages)
 
 
 def test_log_keeps_the_tail() -> None:
-    """Of a log above the server's limit the end is kept, in order, and no more is cut than has to be."""
+    """A log above the server's limit keeps its end, in order, and no more is cut than necessary."""
     messages = [message(f"{number} " + "x" * 1000) for number in range(2000)]
     kept = fit_log(messages)
     assert messages[-len(kept) :] == list(kept)
@@ -197,25 +197,25 @@ def test_log_of_one_huge_line() -> None:
 
 
 def test_inventory_limit_of_attributes() -> None:
-    """At most 100 attributes are sent; the names of the others are known to whoever has to say so."""
+    """At most 100 attributes are sent; the names of the others are returned, to be reported."""
     attributes = [Attribute(f"a{number}", "1") for number in range(103)]
     assert (tuple(attributes[:100]), ("a100", "a101", "a102")) == fit_inventory(attributes)
 
 
 def test_inventory_limit_of_names() -> None:
-    """An attribute with no name, or with one above 1024 characters, is left out."""
+    """An attribute with an empty name, or one of more than 1024 characters, is left out."""
     good = Attribute("n" * 1024, "1")
     assert ((good,), ("", "m" * 1025)) == fit_inventory([Attribute("", "1"), Attribute("m" * 1025, "1"), good])
 
 
 def test_inventory_names_in_bytes() -> None:
-    """The limit of names counts bytes of UTF-8, as the server does, and a name with a NUL is left out."""
+    """The limit of names counts bytes in UTF-8, as on the server, and a name with a NUL is left out."""
     good, odd = Attribute("\u00fc" * 512, "1"), ("\u00fc" * 600, "a\0b")
     assert ((good,), odd) == fit_inventory([*(Attribute(name, "1") for name in odd), good])
 
 
 def test_inventory_limit_of_size() -> None:
-    """The body stays within 1 MiB as it is sent, escapes included, and a small attribute after a huge one is kept."""
+    """The body, with escapes, stays within 1 MiB, and a small attribute after a huge one is kept."""
     attributes = [Attribute("a", "\u00e4" * 100_000), Attribute("b", "\u00e4" * 100_000), Attribute("c", "1")]
     kept, left_out = fit_inventory(attributes)
     assert ((attributes[0], attributes[2]), ("b",)) == (kept, left_out)
@@ -223,7 +223,7 @@ def test_inventory_limit_of_size() -> None:
 
 
 def test_inventory_just_below_the_limit() -> None:
-    """An inventory of a byte less than 1 MiB is sent."""
+    """An inventory of one byte less than 1 MiB is sent."""
     empty = len(build_inventory_request(TOKEN, [Attribute("a", "")]).body) + 1
     attribute = Attribute("a", "x" * (MAXIMUM_BODY_BYTES - empty))
     kept, left_out = fit_inventory([attribute])
@@ -231,11 +231,11 @@ def test_inventory_just_below_the_limit() -> None:
     assert len(build_inventory_request(TOKEN, kept).body) <= MAXIMUM_BODY_BYTES
 
 
-# -- what comes back: the good road ------------------------------------------------------------------------
+# -- replies: success --------------------------------------------------------------------------------------
 
 
 def offer(**changes: object) -> dict[str, Any]:
-    """A deployment as a server offers it, with changes to the Artifact."""
+    """A deployment as a server offers it, with changes to its Artifact."""
     return {
         "id": "7e3c1b1b-6df9",
         "artifact": {
@@ -249,12 +249,12 @@ def offer(**changes: object) -> dict[str, Any]:
 
 
 def test_token() -> None:
-    """A 200 is the token, whatever white space a proxy put around it."""
+    """The body of a 200 is the token; white space that a proxy added around it is ignored."""
     assert Token("a.b.c", SERVER) == parse_auth_reply(reply(200, b" a.b.c\r\n"), SERVER, now=NOW)
 
 
 def test_deployment() -> None:
-    """A 200 holds the deployment with its link."""
+    """A 200 contains the deployment and its link."""
     expected = Deployment(
         "7e3c1b1b-6df9",
         "release-2",
@@ -266,7 +266,7 @@ def test_deployment() -> None:
 
 @pytest.mark.parametrize("expire", [None, 5, []])
 def test_link_without_expiry(expire: object) -> None:
-    """A server that doesn't say when the link ends, or says it oddly, is believed the rest."""
+    """A missing or malformed expiry time of the link doesn't invalidate the offer."""
     document = offer(source={"uri": "http://store/a", "expire": expire})
     deployment = parse_next_reply(reply(200, document), now=NOW)
     assert deployment is not None
@@ -274,22 +274,22 @@ def test_link_without_expiry(expire: object) -> None:
 
 
 def test_no_deployment() -> None:
-    """A 204 says that there is nothing to do."""
+    """A 204 means that there is no deployment."""
     assert None is parse_next_reply(reply(204), now=NOW)
 
 
 @pytest.mark.parametrize("status", [200, 204])
 def test_status_accepted(status: int) -> None:
-    """A status is taken with 204; 200 will do."""
+    """A status is accepted with 204, and also with 200."""
     parse_status_reply(reply(status), Status.INSTALLING, now=NOW)
 
 
 def test_inventory_accepted() -> None:
-    """An inventory is taken with 200 and an empty body."""
+    """An inventory is accepted with 200 and an empty body."""
     parse_inventory_reply(reply(200), now=NOW)
 
 
-# -- what comes back: refusals -----------------------------------------------------------------------------
+# -- replies: refusals -------------------------------------------------------------------------------------
 
 Parse = Callable[[Reply], object]
 PARSERS: dict[str, Parse] = {
@@ -303,7 +303,7 @@ PARSERS: dict[str, Parse] = {
 @pytest.mark.parametrize("parser", PARSERS)
 @pytest.mark.parametrize("status", [301, 400, 401, 403, 405, 413, 415, 418, 429, 500, 502, 503])
 def test_refusals_name_what_was_asked(parser: str, status: int) -> None:
-    """Any other status is an error that names what was asked and the status; a 401 is one of its own."""
+    """Any other status raises an error that names the request and the status; 401 has an error class of its own."""
     with pytest.raises(ServerError, match=rf"cannot .*: the server answered {status} \(why not\)") as caught:
         PARSERS[parser](reply(status, {"error": "why not"}))
     assert status == caught.value.status
@@ -313,7 +313,7 @@ def test_refusals_name_what_was_asked(parser: str, status: int) -> None:
 @pytest.mark.parametrize("parser", ["auth", "next", "inventory"])
 @pytest.mark.parametrize("status", [404, 409])
 def test_404_and_409_are_ordinary_elsewhere(parser: str, status: int) -> None:
-    """Only the answer to a status says that a deployment is over."""
+    """Only the reply to a status can say that a deployment is over."""
     with pytest.raises(ServerError) as caught:
         PARSERS[parser](reply(status))
     assert ServerError is type(caught.value)
@@ -321,7 +321,7 @@ def test_404_and_409_are_ordinary_elsewhere(parser: str, status: int) -> None:
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b'{"error":"why not"}'])
 def test_aborted(body: bytes) -> None:
-    """409 to a status means that the deployment is over, and only 409 does."""
+    """409 in reply to a status means that the deployment was aborted, and no other status does."""
     with pytest.raises(AbortedError, match="it was aborted on the server") as caught:
         parse_status_reply(reply(409, body), Status.FAILURE, now=NOW)
     assert 409 == caught.value.status
@@ -332,7 +332,7 @@ def test_aborted(body: bytes) -> None:
     [(b'{"error":"not found"}', UnknownDeploymentError), (b"404 page not found", ServerError), (b"{}", ServerError)],
 )
 def test_unknown_deployment(body: bytes, kind: type[ServerError]) -> None:
-    """404 is the server's word about a deployment only with the server's own error, not with a proxy's page."""
+    """A 404 says that the deployment is unknown only with the server's own error body, not with a proxy's page."""
     with pytest.raises(ServerError) as caught:
         parse_status_reply(reply(404, body), Status.FAILURE, now=NOW)
     assert kind is type(caught.value)
@@ -348,14 +348,14 @@ TAKERS: dict[str, Parse] = {
 @pytest.mark.parametrize("taker", TAKERS)
 @pytest.mark.parametrize("status", [200, 201, 202, 204])
 def test_taken(taker: str, status: int) -> None:
-    """What was sent counts as taken with a 2xx without a body or with a JSON one."""
+    """A request is accepted with a 2xx that has no body or a JSON body."""
     for body in (b"", b"\r\n", b"{}", b"null"):
         TAKERS[taker](reply(status, body))
 
 
 @pytest.mark.parametrize("taker", TAKERS)
 def test_captive_portal(taker: str) -> None:
-    """A web page with 200, as captive portals and gateways send it, doesn't count as the server's answer."""
+    """A web page with status 200, as captive portals and gateways send it, isn't accepted as the server's reply."""
     with pytest.raises(ServerError, match="the response 200 is not from a Mender server") as caught:
         TAKERS[taker](reply(200, b"<html>please log in</html>"))
     assert ServerError is type(caught.value)
@@ -363,7 +363,7 @@ def test_captive_portal(taker: str) -> None:
 
 @pytest.mark.parametrize("status", [400, 404, 409, 413])
 def test_refused_log(status: int) -> None:
-    """A log is refused for good by the server's own error only."""
+    """A log is refused for good only by the server's own error."""
     for body, kind in ((b'{"error":"why"}', RefusedLogError), (b"<html>", ServerError)):
         with pytest.raises(ServerError) as caught:
             parse_log_reply(reply(status, body), now=NOW)
@@ -379,14 +379,14 @@ def test_refused_log(status: int) -> None:
     ids=range(13),
 )  # fmt: skip
 def test_refusal_without_a_reason(body: bytes) -> None:
-    """A refusal whose body says nothing usable is told by its status alone."""
+    """A refusal without a usable body is reported with its status alone."""
     with pytest.raises(ServerError) as caught:
         parse_inventory_reply(reply(502, body), now=NOW)
     assert "cannot send the inventory: the server answered 502" == caught.value.text
 
 
 def test_reason_of_the_server_is_made_printable() -> None:
-    """What a server says as its reason can't forge log lines and is bounded."""
+    """A reason from the server can't forge log lines, and its length is limited."""
     with pytest.raises(ServerError) as caught:
         parse_inventory_reply(reply(400, {"error": "a\n\x1b[31m\u2028b\x7f\ud800\u202e" + "x" * 1000}), now=NOW)
     assert "cannot send the inventory: the server answered 400 (a??[31m?b???x" in str(caught.value)
@@ -398,13 +398,13 @@ TOKENS = [b"", b"  ", b"a b", b"a\r\nX-Evil: 1", b"\xff\xfe", "tok\u00e9n".encod
 
 @pytest.mark.parametrize("body", TOKENS, ids=range(len(TOKENS)))
 def test_no_token(body: bytes) -> None:
-    """A 200 whose body can't be a token, because it could forge a header, is refused."""
+    """A 200 with an invalid token, which could forge a header, is refused."""
     with pytest.raises(ServerError, match="cannot authorise this device: the server's reply contains no token"):
         parse_auth_reply(reply(200, body), SERVER, now=NOW)
 
 
 def without(key: str) -> dict[str, Any]:
-    """The Artifact of an offer without a key."""
+    """The Artifact of an offer without one key."""
     document = offer()
     del document["artifact"][key]
     return document
@@ -474,7 +474,7 @@ BAD_OFFERS: dict[str, tuple[object, str]] = {
 
 @pytest.mark.parametrize("name", BAD_OFFERS)
 def test_unusable_offers(name: str) -> None:
-    """A 200 that holds no usable deployment is the server's error, told in one printable line without the link."""
+    """A 200 without a usable deployment is reported as the server's error, in one printable line without the link."""
     body, reason = BAD_OFFERS[name]
     with pytest.raises(ServerError) as caught:
         parse_next_reply(reply(200, body), now=NOW)
@@ -508,7 +508,7 @@ RETRY_AFTER: list[tuple[str, float | None]] = [
 
 @pytest.mark.parametrize(("value", "expected"), RETRY_AFTER)
 def test_retry_after(value: str, expected: float | None) -> None:
-    """Retry-After is seconds or an HTTP date; anything else is as if it were not there."""
+    """Retry-After is a number of seconds or an HTTP date; any other value is ignored."""
     seconds = parse_retry_after(value, now=NOW)
     assert expected == (seconds if expected is None else pytest.approx(seconds, rel=0.01))
 
@@ -528,7 +528,7 @@ BY_DATE: list[tuple[str, float | None]] = [
 @pytest.mark.parametrize(("date", "expected"), BY_DATE)
 @pytest.mark.parametrize("parser", PARSERS)
 def test_retry_after_by_the_clock_of_the_server(parser: str, date: str, expected: float) -> None:
-    """A date in Retry-After is compared with the Date of the same reply: this device's clock may be wrong."""
+    """A Retry-After date is compared with the Date of the same reply, since the device's clock may be wrong."""
     with pytest.raises(ServerError) as caught:
         PARSERS[parser](reply(503, retry_after="Mon, 01 Jan 2001 00:00:05 GMT", date=date))
     assert expected == caught.value.retry_after_seconds
@@ -543,14 +543,14 @@ def test_retry_after_by_the_clock_of_the_server(parser: str, date: str, expected
 @example("Mon, 1 Jan 0001 00:00:00 +2359")
 @example("1 jan 99999999999 0:0:0")
 def test_retry_after_takes_anything(value: str) -> None:
-    """No Retry-After header can do more than be ignored."""
+    """Any Retry-After header gives a delay that isn't negative, or is ignored."""
     seconds = parse_retry_after(value, now=NOW)
     assert seconds is None or seconds >= 0
 
 
 @pytest.mark.parametrize("parser", PARSERS)
 def test_refusals_carry_retry_after(parser: str) -> None:
-    """What the server asks to wait comes along with the refusal."""
+    """The error of a refusal has the delay of its Retry-After."""
     with pytest.raises(ServerError) as caught:
         PARSERS[parser](reply(429, retry_after="9"))
     assert 9 == caught.value.retry_after_seconds
@@ -574,7 +574,7 @@ _DOCUMENTS = st.recursive(
 
 @st.composite
 def _mutated_offers(draw: st.DrawFn) -> dict[str, Any]:
-    """A good offer with one or two of its parts replaced by anything."""
+    """A valid offer with one or two parts replaced by anything."""
     document = offer()
     for _ in range(draw(st.integers(1, 2))):
         path = draw(
@@ -611,7 +611,7 @@ _BODIES = st.one_of(
     retry_after=st.none() | st.text(max_size=20),
 )
 def test_only_our_errors_come_out(parser: str, status: int, body: bytes, retry_after: str | None) -> None:
-    """Whatever a server answers, a parser returns a value or raises a ServerError told in one printable line."""
+    """For any reply, a parser returns a value or raises a ServerError with one printable line."""
     headers = {} if retry_after is None else {"retry-after": retry_after}
     try:
         result = PARSERS[parser](Reply(status, headers, body))
@@ -626,7 +626,7 @@ def test_only_our_errors_come_out(parser: str, status: int, body: bytes, retry_a
         assert urlsplit(result.link.uri).scheme in ("http", "https")
 
 
-# -- held against what a real server answered --------------------------------------------------------------
+# -- compared with the replies of a real server ------------------------------------------------------------
 
 
 def recorded() -> list[dict[str, Any]]:
@@ -651,7 +651,7 @@ EXCHANGES = [exchange for exchange in recorded() if _parser_of(exchange) is not 
 
 @pytest.mark.parametrize("exchange", EXCHANGES, ids=lambda exchange: exchange["id"])
 def test_recorded_replies(exchange: dict[str, Any]) -> None:
-    """Each answer that a real server gave is read as what it is."""
+    """Each reply of the real server gives the right value or error."""
     parser = _parser_of(exchange)
     assert parser is not None
     response = exchange["response"]
@@ -675,19 +675,19 @@ def test_recorded_replies(exchange: dict[str, Any]) -> None:
 
 
 def test_the_recording_holds_every_kind() -> None:
-    """The recording shows each parser at work on acceptance and on refusal."""
+    """The recording has a success and a refusal for each parser."""
     seen = {(_parser_of(exchange), exchange["response"]["status"] < 300) for exchange in EXCHANGES}
     assert {(parser, is_accepted) for parser in PARSERS for is_accepted in (True, False)} == seen
 
 
 def test_log_steers_no_terminal() -> None:
-    """Control characters of a message are replaced before the server shows them to somebody; a tab becomes a space."""
+    """Control characters in a log message are replaced, for the server displays it; a tab becomes a space."""
     sent = [message("a\tb\x1b[2J\u202ec"), message("plain é")]
     assert ["a b?[2J?c", "plain é"] == [kept.message for kept in fit_log(sent)]
 
 
 def test_log_of_many_lines() -> None:
-    """Of a log of very many lines only as many as the server could take are ever held."""
+    """Of a very long log, no more lines are held in memory than the server could accept."""
     tracemalloc.start()
     kept = fit_log(message("x") for _ in range(40_000))
     peak = tracemalloc.get_traced_memory()[1]
@@ -702,7 +702,7 @@ PILES = [b"{}", b"[]", b"[{}]", b"1e1", b'""', b'{"":[]}', b"null"]
 @pytest.mark.parametrize("pile", PILES)
 @pytest.mark.parametrize("parser", PARSERS)
 def test_reply_of_many_small_values(parser: str, pile: bytes) -> None:
-    """The longest reply takes a few MiB at most, whatever JSON it is."""
+    """The largest reply takes a few MiB at most, whatever its JSON."""
     most = MOST_NEXT_REPLY_BYTES if parser == "next" else MOST_REPLY_BYTES
     body = b"[" + b",".join([pile] * (most // (len(pile) + 1))) + b"]"
     tracemalloc.start()
@@ -735,7 +735,7 @@ NOT_HERE = {
 
 @pytest.mark.parametrize("name", NOT_HERE)
 def test_wrong_address(name: str) -> None:
-    """An answer that only says that the address is wrong leads to the right one, and repeats no query."""
+    """A reply from a wrong address is reported with the right one, if it is known, but never with a query."""
     answer, said = NOT_HERE[name]
     with pytest.raises(ServerError) as caught:
         parse_auth_reply(answer, SERVER, now=NOW)

@@ -1,4 +1,4 @@
-"""Builds Artifacts byte by byte, wrong ones above all: independent of the writer that is tested elsewhere."""
+"""Builds Artifacts byte by byte, above all invalid ones; independent of the writer, which is tested elsewhere."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def tar_block(
     rest: bytes = b"",
     checksum: bytes | None = None,
 ) -> bytes:
-    """Build a tar header; ``rest`` is what follows the device numbers: the prefix in ustar."""
+    """Build a tar header; ``rest`` is what follows the device numbers, in ustar the prefix."""
     raw_name = name.encode() if isinstance(name, str) else name
     block = bytearray(512)
 
@@ -64,7 +64,7 @@ def tar_block(
 
 
 def padded(content: bytes) -> bytes:
-    """Fill up to a whole block."""
+    """Pad to whole blocks."""
     return content + bytes(-len(content) % 512)
 
 
@@ -74,12 +74,12 @@ def tar_file(name: str | bytes, content: bytes, **fields: Any) -> bytes:
 
 
 def pax(records: bytes) -> bytes:
-    """Build an extended header for the member that follows."""
+    """Build an extended header for the next member."""
     return tar_file("PaxHeader", records, kind=b"x")
 
 
 def pax_record(key: str, value: str) -> bytes:
-    """Build one record; its length counts itself."""
+    """Build one record, whose length includes the length field itself."""
     body = f" {key}={value}\n".encode()
     length = len(body) + 1
     while len(str(length)) + len(body) != length:
@@ -88,7 +88,7 @@ def pax_record(key: str, value: str) -> bytes:
 
 
 def tar(*members: bytes, end: bytes = bytes(1024)) -> bytes:
-    """Put members together."""
+    """Concatenate members."""
     return b"".join(members) + end
 
 
@@ -104,12 +104,12 @@ def pack(content: bytes, compression: str) -> bytes:
 
 
 def dump(value: object) -> bytes:
-    """Write JSON as it may stand in a header."""
+    """Write JSON as in a header."""
     return json.dumps(value).encode()
 
 
 def sha256(content: bytes) -> str:
-    """Give the digest as the manifest has it."""
+    """Give the digest as in the manifest."""
     return hashlib.sha256(content).hexdigest()
 
 
@@ -123,7 +123,7 @@ TYPE_INFO: Mapping[str, Any] = {"type": "app"}
 
 @dataclass(frozen=True, kw_only=True)
 class Forge:
-    """An Artifact in its parts; each can be replaced, and what depends on it follows unless replaced, too."""
+    """The parts of an Artifact; each can be replaced, and the parts that depend on it follow unless replaced too."""
 
     compression: str = "none"
     version: bytes = VERSION
@@ -144,7 +144,7 @@ class Forge:
     extra: Mapping[str, bytes] = field(default_factory=dict)
 
     def header_stored(self) -> bytes:
-        """Give header.tar as stored."""
+        """Give header.tar as it is stored."""
         if self.header is not None:
             return self.header
         if self.header_members is not None:
@@ -157,7 +157,7 @@ class Forge:
         return pack(tar(*members), self.compression)
 
     def payload_stored(self) -> bytes:
-        """Give data/0000.tar as stored."""
+        """Give data/0000.tar as it is stored."""
         if self.payload is not None:
             return self.payload
         members = self.payload_members
@@ -172,7 +172,7 @@ class Forge:
         return [*lines, f"{sha256(self.version)}  version"]
 
     def members(self) -> list[tuple[str, bytes]]:
-        """Give the outer members in their order."""
+        """Give the outer members in order."""
         suffix = SUFFIXES[self.compression]
         manifest = "".join(line + "\n" for line in self.lines()).encode()
         members = [("version", self.version)]
@@ -193,12 +193,12 @@ class Forge:
 
 
 def forge(**parts: Any) -> bytes:
-    """Build an Artifact with some of its parts replaced."""
+    """Build an Artifact with some parts replaced."""
     return replace(Forge(), **parts).build()
 
 
 def outer(members: Iterable[tuple[str, bytes]], tail: bytes = bytes(1024)) -> bytes:
-    """Put outer members together."""
+    """Concatenate outer members."""
     return tar(*(tar_file(name, content) for name, content in members), end=tail)
 
 
@@ -213,7 +213,7 @@ def type_info(**changes: Any) -> bytes:
 
 
 class Trickle:
-    """Gives bytes in pieces of a chosen size, counts them, and remembers the largest piece asked for."""
+    """Returns bytes in pieces of a chosen size, counts them, and records the largest size requested."""
 
     def __init__(self, content: bytes, piece: int = 1) -> None:
         self._stream = io.BytesIO(content)
@@ -222,7 +222,7 @@ class Trickle:
         self.largest = 0
 
     def readinto(self, buffer: memoryview, /) -> int:
-        """Fill at most one piece."""
+        """Fill the buffer with one piece at most."""
         self.largest = max(self.largest, len(buffer))
         count = self._stream.readinto(buffer[: self._piece])
         self.given += count
@@ -230,7 +230,7 @@ class Trickle:
 
 
 def outcome(content: bytes, *, piece: int = 1 << 20, limits: Limits | None = None, **options: Any) -> Header | str:
-    """Verify an Artifact; give the header, or the message of the refusal."""
+    """Verify an Artifact; give its header, or the message of the error."""
     try:
         return ArtifactReader(Trickle(content, piece), limits=limits or Limits(), **options).finish()
     except ArtifactError as error:

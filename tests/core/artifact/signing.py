@@ -1,4 +1,4 @@
-"""Signature checks as a device has them, by the cryptography package."""
+"""Signature checks as on a device, with the cryptography package."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ PublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey
 
 
 def load(path: Path) -> PublicKey:
-    """Read a public key."""
+    """Load a public key."""
     key = load_pem_public_key(path.read_bytes())
     assert isinstance(key, rsa.RSAPublicKey | ec.EllipticCurvePublicKey)
     return key
 
 
 def check_with(*keys: PublicKey) -> SignatureCheck:
-    """Make a check that is satisfied by any of the keys."""
+    """Make a check that accepts a signature by any of the keys."""
 
     def check(manifest: bytes, signature: bytes) -> None:
         if not any(is_made_by(key, manifest, signature) for key in keys):
@@ -34,7 +34,7 @@ def check_with(*keys: PublicKey) -> SignatureCheck:
 
 
 def is_made_by(key: PublicKey, manifest: bytes, signature: bytes) -> bool:
-    """Say whether the key made the signature: RSA PKCS#1 v1.5, ECDSA raw or DER."""
+    """Say whether the signature was made with the key: RSA PKCS#1 v1.5, ECDSA raw or DER."""
     try:
         if isinstance(key, rsa.RSAPublicKey):
             key.verify(signature, manifest, padding.PKCS1v15(), SHA256())

@@ -1,4 +1,4 @@
-"""The index of a payload: read back as written, never further than it goes, and no lie of it is believed."""
+"""The index of a payload: it is read as written, not a byte further than its end, and no false index is used."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ BEGIN = 512
 
 
 def cut(content: bytes, begin: int, size: int) -> list[bytes]:
-    """Cut a payload as its index says."""
+    """Split a payload as its index says."""
     first = [content[:begin]] if begin else []
     return first + [content[start : start + size] for start in range(begin, len(content), size)]
 
 
 def packed(archive: bytes = ARCHIVE, begin: int = BEGIN) -> tuple[BlockIndex, bytes]:
-    """Make an indexed payload: the index of its members, and these."""
+    """Make an indexed payload: the index of its members, then the members."""
     members = [gzip.compress(part, mtime=0) for part in cut(archive, begin, MEMBER_BYTES)]
     hashes = b"".join(hashlib.sha256(block).digest()[:8] for block in cut(archive[begin:], 0, 4096))
     firsts = firsts_of(full_counts(len(archive), begin))
@@ -48,12 +48,12 @@ def packed(archive: bytes = ARCHIVE, begin: int = BEGIN) -> tuple[BlockIndex, by
 
 
 def counts_of(index: BlockIndex) -> bytes:
-    """The number of blocks of each data member."""
+    """The number of blocks in each data member."""
     return bytes(end - first for first, end in itertools.pairwise(index.firsts))
 
 
 def encoded(index: BlockIndex) -> bytes:
-    """Store an index."""
+    """Encode an index."""
     return encode_index(index.size, index.begin, index.lengths, counts_of(index), index.hashes)
 
 
@@ -75,14 +75,14 @@ def index_by_hand(
     size: int = len(ARCHIVE),
     stored: int | None = None,
 ) -> bytes:
-    """Store an index of one piece, whatever it says."""
+    """Encode an index of one piece with this content."""
     length = len(piece(bytes(HEAD.size) + body))
     stored = length if stored is None else stored
     return piece(HEAD.pack(version, stored, block, member, members, begin, size) + body)
 
 
 def read(stored: bytes, follows: bytes = b"", *, trickle: int = 1 << 20, size: int | None = None) -> IndexReading:
-    """Read an index, and check that what was taken and isn't given back is a whole number of empty gzip members."""
+    """Read an index, and check that the bytes consumed and not given back are whole empty gzip members."""
     stream = Trickle(stored + follows, trickle)
     reading = read_index(stream, len(stored + follows) if size is None else size, lambda _: None)
     taken = stream.given - len(reading.pending)
@@ -97,7 +97,7 @@ def read(stored: bytes, follows: bytes = b"", *, trickle: int = 1 << 20, size: i
 @pytest.mark.parametrize("trickle", [1, 7, 1 << 20])
 @pytest.mark.parametrize("begin", [0, BEGIN, 32767])
 def test_an_index_is_read_as_it_was_written(begin: int, trickle: int) -> None:
-    """In one piece or many reads, and not a byte further than it goes."""
+    """An index is read in one piece or in many reads, and not a byte further than its end."""
     index, members = packed(begin=begin)
     got = read(encoded(index), members, trickle=trickle).index
     assert got is not None
@@ -126,7 +126,7 @@ def test_a_large_index_is_stored_in_many_small_pieces() -> None:
 @pytest.mark.parametrize("begin", [0, 1, BEGIN, 32767])
 @pytest.mark.parametrize("size", [1, 4096, 32768, 32769, 100_000, 131_072])
 def test_members_and_blocks_cover_the_payload(begin: int, size: int) -> None:
-    """Members meet without gap or overlap, and each block lies in the member that it is said to be in."""
+    """Members are adjacent, without gap or overlap, and each block is in the member that the index gives."""
     if begin > size:
         return
     blocks = count_blocks(size, begin)
@@ -148,7 +148,7 @@ def test_members_and_blocks_cover_the_payload(begin: int, size: int) -> None:
 
 
 def test_the_offsets_are_where_the_members_are() -> None:
-    """The stored bytes between two offsets are a whole gzip member with the bytes that its span says."""
+    """The stored bytes between two offsets are one gzip member, which contains the bytes of its span."""
     index, members = packed()
     offsets = index.offsets()
     assert len(members) == offsets[-1]
@@ -175,7 +175,7 @@ def test_the_offsets_are_where_the_members_are() -> None:
     ],
 )
 def test_whatever_else_a_gzip_payload_begins_with_is_no_index(stored: bytes) -> None:
-    """Other extra fields, several of them, none: an ordinary payload, without a word."""
+    """A payload with other extra fields, or several or none, is an ordinary payload, without any message."""
     assert (None, "") == (read(stored).index, read(stored).problem)
 
 
@@ -183,7 +183,7 @@ BODY_BYTES = 2 * 14 + 13 + 8 * count_blocks(len(ARCHIVE), BEGIN)
 
 
 def lies() -> Iterator[tuple[bytes, str]]:
-    """Give indexes that must not be used, and what is said about each."""
+    """Give indexes that must not be used, each with its message."""
     index, members = packed()
     body = zlib.compress(index.lengths.tobytes() + counts_of(index) + index.hashes)
     yield index_by_hand(body, version=2), "of version 2"
@@ -227,7 +227,7 @@ def lies() -> Iterator[tuple[bytes, str]]:
 
 @pytest.mark.parametrize(("stored", "problem"), list(lies()))
 def test_no_lie_of_an_index_is_believed(stored: bytes, problem: str) -> None:
-    """Whatever contradicts itself or the stored size counts as no index, and the reason is told."""
+    """An index that contradicts itself or the stored size is not used, and the reason is given."""
     _, members = packed()
     reading = read(stored, members)
     assert reading.index is None
@@ -236,7 +236,7 @@ def test_no_lie_of_an_index_is_believed(stored: bytes, problem: str) -> None:
 
 
 def many_pieces() -> tuple[bytes, bytes]:
-    """Make an index of three pieces and the members behind it."""
+    """Make an index of three pieces and the members that follow it."""
     archive = random.Random(4).randbytes(10 << 20)
     counts = full_counts(len(archive))
     parts = [piece(b"", subfield=b"BC")] * len(counts)
@@ -266,7 +266,7 @@ def test_an_index_in_pieces_must_be_whole(change: Callable[[bytes], bytes]) -> N
 
 
 def test_each_cut_of_an_index_counts_as_none() -> None:
-    """Wherever the payload ends, what was read of it is the ordinary decoder's."""
+    """Wherever the payload is truncated, the bytes read are passed to the ordinary decoder."""
     index, _ = packed()
     stored = encoded(index)
     for end in range(len(stored)):
@@ -274,7 +274,7 @@ def test_each_cut_of_an_index_counts_as_none() -> None:
 
 
 def test_a_bomb_in_the_index_takes_no_memory() -> None:
-    """It is expanded to what its head promises, and not a byte further."""
+    """The content of an index is expanded to the size in its header, and not a byte further."""
     bomb = index_by_hand(zlib.compress(bytes(4 << 20), 9))
     tracemalloc.start()
     try:
@@ -285,7 +285,7 @@ def test_a_bomb_in_the_index_takes_no_memory() -> None:
 
 
 def test_the_memory_of_an_index_is_known_beforehand() -> None:
-    """Eight bytes for each block of 4 KiB and a few for each member, and not many times as much while it is read."""
+    """An index takes 8 bytes per block of 4 KiB and a few per member, and while it is read only a little more."""
     size = 1 << 30
     hashes = random.Random(5).randbytes(8 * count_blocks(size, 0))
     counts = full_counts(size)
@@ -301,7 +301,7 @@ def test_the_memory_of_an_index_is_known_beforehand() -> None:
 
 
 class Recorder:
-    """An ``Expander`` that notes what it is told, and may have bytes of its own."""
+    """An ``Expander`` that records its calls, and may have bytes of its own."""
 
     def __init__(self, expanded: bytes | None = None, then: Callable[[int], object] = lambda _: None) -> None:
         self.told: list[tuple[str, object]] = []
@@ -323,7 +323,7 @@ class Recorder:
 
 
 def indexed(stored: bytes | None = None) -> bytes:
-    """Forge an Artifact with an indexed payload, or with something else in place of its index."""
+    """Forge an Artifact with an indexed payload, or with something else in place of the index."""
     index, members = packed()
     payload = (encoded(index) if stored is None else stored) + members
     return forge(compression="gzip", files=[("file", IMAGE)], payload=payload)
@@ -331,7 +331,7 @@ def indexed(stored: bytes | None = None) -> bytes:
 
 @pytest.mark.parametrize("piece_bytes", [pytest.param(1, marks=pytest.mark.nightly), 7, 1 << 20])
 def test_an_indexed_artifact_is_read_like_any_other(piece_bytes: int) -> None:
-    """With an expander that doesn't want to, and without one."""
+    """An indexed Artifact is read normally, without an expander and with one that declines."""
     artifact = indexed()
     assert isinstance(outcome(artifact, piece=piece_bytes), Header)
     recorder = Recorder()
@@ -344,7 +344,7 @@ def test_an_indexed_artifact_is_read_like_any_other(piece_bytes: int) -> None:
 
 
 def test_the_payload_may_come_from_elsewhere() -> None:
-    """Then not a byte of it is read from the Artifact, and it is verified as ever."""
+    """An expander can supply the payload: none of it is read from the Artifact, and it is verified as usual."""
     artifact = indexed()
     for expanded, result in (
         (ARCHIVE, "accepted"),
@@ -364,7 +364,7 @@ def test_the_payload_may_come_from_elsewhere() -> None:
 
 
 def test_an_expander_is_told_when_there_is_no_index() -> None:
-    """Why, if there is something like one; and the Artifact is read as if it weren't."""
+    """The expander is told why an index is unusable, and the Artifact is read as if it had none."""
     broken = index_by_hand(b"no zlib")
     recorder = Recorder()
     assert isinstance(outcome(indexed(broken), expander=recorder), Header)
@@ -379,7 +379,7 @@ def test_an_expander_is_told_when_there_is_no_index() -> None:
 @pytest.mark.parametrize("piece_bytes", [pytest.param(100, marks=pytest.mark.nightly), 1 << 20])
 @pytest.mark.parametrize(("stored", "problem"), [*lies(), (gzip.compress(b"", mtime=0), "")])
 def test_a_broken_index_costs_nothing_but_its_use(stored: bytes, problem: str, piece_bytes: int) -> None:
-    """The outcome is that of the same Artifact without an expander."""
+    """With a broken index the outcome is the same as without an expander."""
     del problem
     artifact = indexed(stored)
     plain = outcome(artifact, piece=piece_bytes)

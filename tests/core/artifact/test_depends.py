@@ -41,7 +41,7 @@ def depending(**generic: tuple[str, ...]) -> Header:
     ],
 )
 def test_what_is_met_passes(header: Header) -> None:
-    """One of the values of each depends is enough."""
+    """A depends is met by any one of its values."""
     check_depends(header, device_type="board", artifact_name="old", provides=DEVICE)
 
 
@@ -57,14 +57,14 @@ def test_what_is_met_passes(header: Header) -> None:
     ],
 )
 def test_what_isn_t_met_is_named_with_what_the_device_has(header: Header, expected: str) -> None:
-    """The message says what is required and what is there."""
+    """The message says what is required and what the device provides."""
     with pytest.raises(ArtifactError) as caught:
         check_depends(header, device_type="board", artifact_name="old", provides=DEVICE)
     assert expected in str(caught.value)
 
 
 def test_all_that_isn_t_met_is_said_at_once() -> None:
-    """Nobody has to deploy three times to learn of three faults."""
+    """All unmet depends are reported together, so that nobody has to deploy once per fault."""
     header = replace(depending(a=("1",)), device_types=("x",), depends_names=("y",))
     with pytest.raises(ArtifactError) as caught:
         check_depends(header, device_type="board", artifact_name="old", provides={})
