@@ -190,7 +190,7 @@ def test_log_keeps_the_tail() -> None:
 
 
 def test_log_of_one_huge_line() -> None:
-    """A single line above the limit is cut, because an empty log would be refused and the cause would be lost."""
+    """A single message above the limit is shortened, since the server would refuse an empty log, without the cause."""
     kept = fit_log([message("before"), message("x" * 3_000_000)])
     assert 2 == len(kept)
     assert len(build_log_request(TOKEN, "id", kept).body) <= MAXIMUM_BODY_BYTES

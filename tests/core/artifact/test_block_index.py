@@ -266,7 +266,7 @@ def test_an_index_in_pieces_must_be_whole(change: Callable[[bytes], bytes]) -> N
 
 
 def test_each_cut_of_an_index_counts_as_none() -> None:
-    """Wherever the payload is truncated, the bytes read are passed to the ordinary decoder."""
+    """An index truncated at any byte isn't used, and the bytes read are passed on to the ordinary decoder."""
     index, _ = packed()
     stored = encoded(index)
     for end in range(len(stored)):
@@ -285,7 +285,7 @@ def test_a_bomb_in_the_index_takes_no_memory() -> None:
 
 
 def test_the_memory_of_an_index_is_known_beforehand() -> None:
-    """An index takes 8 bytes per block of 4 KiB and a few per member, and while it is read only a little more."""
+    """An index takes 8 bytes per block of 4 KiB and a few per member; reading it takes a small multiple of that."""
     size = 1 << 30
     hashes = random.Random(5).randbytes(8 * count_blocks(size, 0))
     counts = full_counts(size)

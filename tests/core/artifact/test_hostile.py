@@ -1,4 +1,4 @@
-"""The refuse list: each way to make an Artifact that must not be believed, and what is said about it."""
+"""The refuse list: each way to make an invalid or hostile Artifact, and the message with which it is refused."""
 
 from __future__ import annotations
 
@@ -47,19 +47,19 @@ MEMBERS = PLAIN.members()
 
 
 def swapped(first: int, second: int) -> bytes:
-    """Build an Artifact with two outer members in each other's place."""
+    """Build an Artifact with two outer members swapped."""
     members = list(MEMBERS)
     members[first], members[second] = members[second], members[first]
     return outer(members)
 
 
 def one_file(block: bytes, content: bytes = b"content") -> bytes:
-    """Build an Artifact whose payload member is the given header with a content."""
+    """Build an Artifact whose payload member is this header and content."""
     return forge(payload_members=[block + padded(content)])
 
 
 def listed(*lines: str) -> bytes:
-    """Build a manifest with lines in front of the right ones."""
+    """Build an Artifact whose manifest has these lines before the correct ones."""
     return "".join(f"{line}\n" for line in (*lines, *PLAIN.lines())).encode()
 
 
@@ -83,7 +83,7 @@ HEADER_LINE = PLAIN.lines()[-2]
 VERSION_LINE = PLAIN.lines()[-1]
 
 REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
-    # What it is
+    # Format
     "nothing": (lambda: b"", "this is not a Mender Artifact, or a damaged one: the Artifact is truncated; check that"),
     "a web page": (lambda: b"<html>" * 200, "isn't a valid tar"),
     "an empty tar": (lambda: bytes(1024), "version is missing; the Artifact ends there"),
@@ -173,7 +173,7 @@ REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
         lambda: forge(payload_members=[tar_file("file", b"content")] * 2),
         "'file' twice",
     ),
-    # Tar tricks
+    # Tar
     "a link": (lambda: one_file(tar_block("file", kind=b"1", link=b"/etc/passwd"), b""), "tar type '1'"),
     "a symbolic link": (lambda: one_file(tar_block("file", kind=b"2", link=b"/"), b""), "tar type '2'"),
     "a character device": (lambda: one_file(tar_block("file", kind=b"3"), b""), "tar type '3'"),
@@ -211,7 +211,7 @@ REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
     "a setgid bit": (lambda: one_file(tar_block("file", 7, mode=b"0102755\0")), "setuid, setgid or sticky bit"),
     "a sticky bit": (lambda: one_file(tar_block("file", 7, mode=b"0001644\0")), "setuid, setgid or sticky bit"),
     "a device number": (lambda: one_file(tar_block("file", 7, device=b"0000010\0")), "a device number"),
-    # Extended headers: what one reader believes and another doesn't
+    # Extended headers that different readers interpret differently
     "a size record over a smaller size": (lambda: with_header(pax_record("size", "7"), "file", 3), "7 bytes to some"),
     "a size record over a size of 0": (lambda: with_header(pax_record("size", "7"), "file", 0), "7 bytes to some"),
     "a size record under a larger size": (lambda: with_header(pax_record("size", "7"), "file", 600), "7 bytes to some"),
@@ -339,20 +339,20 @@ def with_pax(*records: bytes) -> bytes:
 
 
 def with_header(record: bytes, name: str, size: int, *, listed: str = "file") -> bytes:
-    """Build an Artifact whose payload file has an extended header over another name or size in the header itself."""
+    """Build an Artifact whose payload file has an extended header before a header with another name or size."""
     member = pax(record) + tar_block(name, size) + padded(b"content")
     return forge(files=[(listed, b"content")], payload_members=[member])
 
 
 def outer_pax(key: str, value: str, name: str) -> bytes:
-    """Build an Artifact whose manifest has an extended header over another name or size."""
+    """Build an Artifact whose manifest has an extended header before a header with another name or size."""
     version, _, *rest = (tar_file(*member) for member in MEMBERS)
     return tar(version, pax(pax_record(key, value)), tar_file(name, MEMBERS[1][1]), *rest)
 
 
 @pytest.mark.parametrize("case", REFUSED)
 def test_it_is_refused_with_a_clear_message(case: str) -> None:
-    """Each item of the refuse list ends in one ArtifactError that names the fault, on one printable line."""
+    """Each item of the refuse list raises one ArtifactError that names the fault in one printable line."""
     build, expected = REFUSED[case]
     message = str(outcome(build()))
     assert expected in message
@@ -361,7 +361,7 @@ def test_it_is_refused_with_a_clear_message(case: str) -> None:
 
 
 def test_the_plain_artifact_of_these_tests_is_accepted() -> None:
-    """What the table's rows are made from is a good Artifact, so it is the change that is refused."""
+    """The Artifact from which the rows of the table are made is valid, so a refusal is caused by the row's change."""
     assert isinstance(outcome(forge()), Header)
 
 
@@ -394,12 +394,12 @@ ACCEPTED: dict[str, Callable[[], bytes]] = {
 
 @pytest.mark.parametrize("case", ACCEPTED)
 def test_what_is_unusual_but_sound_is_accepted(case: str) -> None:
-    """Strict isn't narrow: everything that a sound writer may emit is read."""
+    """Everything unusual that a correct writer may produce is accepted."""
     assert isinstance(outcome(ACCEPTED[case]()), Header)
 
 
 def as_busybox_reads(artifact: bytes) -> bytes:
-    """What busybox, which knows no extended headers, takes for the content of the payload's file."""
+    """The content of the payload's file as read by busybox, which doesn't support extended headers."""
     with tarfile.open(fileobj=io.BytesIO(artifact)) as archive:
         stored = archive.extractfile("data/0000.tar")
         assert stored is not None
@@ -409,13 +409,13 @@ def as_busybox_reads(artifact: bytes) -> bytes:
 @pytest.mark.skipif(shutil.which("busybox") is None, reason="busybox isn't installed")
 @pytest.mark.parametrize("case", [case for case in ACCEPTED if "record" in case or "number" in case or "GNU" in case])
 def test_what_is_accepted_is_the_same_to_busybox(case: str) -> None:
-    """A sub-updater that unpacks with it gets what was verified."""
+    """A sub-updater that unpacks an accepted Artifact with busybox gets what was verified."""
     assert b"content" == as_busybox_reads(ACCEPTED[case]())
 
 
 @pytest.mark.skipif(shutil.which("busybox") is None, reason="busybox isn't installed")
 def test_a_size_record_is_refused_because_busybox_believes_the_header() -> None:
-    """It would install less than was verified."""
+    """Busybox would unpack less than was verified, so a size record over a smaller size is refused."""
     assert b"con" == as_busybox_reads(REFUSED["a size record over a smaller size"][0]())
 
 
@@ -423,7 +423,7 @@ def test_a_size_record_is_refused_because_busybox_believes_the_header() -> None:
 
 
 def zeros(size: int, compression: str) -> bytes:
-    """Compress zeros, well."""
+    """Compress zeros at a high ratio."""
     if compression == "gzip":
         return gzip.compress(bytes(size), 9, mtime=0)
     if compression == "xz":
@@ -454,7 +454,7 @@ DECODER_BYTES = 12 << 20
 def test_a_compressed_member_is_one_whole_stream(
     compression: str, part: str, change: Callable[[bytes], bytes], expected: str
 ) -> None:
-    """A broken checksum, a cut, zeros, a byte too many: refused in header and payload alike."""
+    """A broken checksum, truncation, zeros or a trailing byte is refused, in header and payload alike."""
     sound = Forge(compression=compression)
     packed = sound.header_stored() if part == "header" else sound.payload_stored()
     changed = replace(sound, header=change(packed)) if part == "header" else replace(sound, payload=change(packed))
@@ -468,7 +468,7 @@ def test_a_compressed_member_is_one_whole_stream(
     [("gzip", "contains bytes after its end"), ("xz", "continues after the end"), ("zstd", "continues after the end")],
 )
 def test_a_second_archive_behind_the_payload_is_refused(compression: str, expected: str) -> None:
-    """Of xz and zstd by the second stream already; gzip members make up one stream, in which the archive has ended."""
+    """A second archive is refused: in xz and zstd as a second stream, in gzip as data after the end of the archive."""
     packed = Forge(compression=compression).payload_stored()
     assert expected in str(outcome(forge(compression=compression, payload=packed * 2)))
 
@@ -476,7 +476,7 @@ def test_a_second_archive_behind_the_payload_is_refused(compression: str, expect
 @pytest.mark.parametrize("cut", [1, 100, 512, 1500])
 @pytest.mark.parametrize("piece", [1, 1 << 20])
 def test_a_row_of_gzip_members_is_one_stream(cut: int, piece: int) -> None:
-    """Wherever it is cut, and with empty members between, as every gzip reads it."""
+    """Concatenated gzip members are one stream, wherever they are split, and with empty members between them."""
     archive = tar(tar_file("file", b"content"))
     packed = b"".join(pack(archive[start : start + cut], "gzip") for start in range(0, len(archive), cut))
     for row in (packed, pack(b"", "gzip") * 3 + packed + pack(b"", "gzip")):
@@ -484,7 +484,7 @@ def test_a_row_of_gzip_members_is_one_stream(cut: int, piece: int) -> None:
 
 
 def test_each_gzip_member_of_a_row_must_be_sound() -> None:
-    """A broken checksum in the middle, a cut in the last one, something else between: refused."""
+    """A broken checksum, a truncated last member, or other data between the members is refused."""
     archive = tar(tar_file("file", b"content"))
     first, second = pack(archive[:700], "gzip"), pack(archive[700:], "gzip")
     broken = first[:-8] + bytes([first[-8] ^ 1]) + first[-7:]
@@ -495,7 +495,7 @@ def test_each_gzip_member_of_a_row_must_be_sound() -> None:
 
 
 def test_gzip_members_without_content_are_limited() -> None:
-    """Nothing may be read for long without anything coming out."""
+    """The number of consecutive empty gzip members is limited, so that reading can't go on without output."""
     packed, empty = Forge(compression="gzip").payload_stored(), pack(b"", "gzip")
     assert isinstance(outcome(forge(compression="gzip", payload=empty * 4096 + packed)), Header)
     message = str(outcome(forge(compression="gzip", payload=empty * 5000 + packed)))
@@ -504,14 +504,14 @@ def test_gzip_members_without_content_are_limited() -> None:
 
 @pytest.mark.parametrize("compression", COMPRESSED)
 def test_garbage_after_a_tar_inside_a_compressed_member_is_refused(compression: str) -> None:
-    """The end of the inner tar is the end."""
+    """Data after the end of the inner tar is refused."""
     packed = pack(tar(tar_file("file", b"content")) + b"x", compression)
     assert "bytes after its end" in str(outcome(forge(compression=compression, payload=packed)))
 
 
 @pytest.mark.parametrize("compression", COMPRESSED)
 def test_a_bomb_in_the_header_ends_early(compression: str) -> None:
-    """A header that expands past its bound is refused, in flat memory."""
+    """A header that expands beyond its limit is refused, in constant memory."""
     bomb = zeros(24 << 20, compression)
     message, peak = measured(forge(compression=compression, header=bomb), Limits())
     assert "padded with more" in message
@@ -531,7 +531,7 @@ def test_a_bomb_in_the_payload_ends_before_it_is_expanded(compression: str) -> N
 
 @pytest.mark.parametrize("compression", COMPRESSED)
 def test_zeros_behind_the_files_of_the_payload_end_early(compression: str) -> None:
-    """What isn't in a file is padding, and limited as such."""
+    """Zeros after the last file are padding, which is limited."""
     payload = pack(tar(tar_file("file", b"content")) + bytes(24 << 20), compression)
     message, peak = measured(forge(compression=compression, payload=payload), Limits())
     assert "padded with more than 1048576 zeros" in message
@@ -540,19 +540,19 @@ def test_zeros_behind_the_files_of_the_payload_end_early(compression: str) -> No
 
 @pytest.mark.parametrize("compression", COMPRESSED)
 def test_an_image_of_mostly_zeros_is_no_bomb(compression: str, is_nightly: bool) -> None:
-    """However well an image can be compressed, it is accepted."""
+    """An image is accepted however well it can be compressed."""
     image = b"boot" + bytes((160 if is_nightly else 16) << 20)
     payload = pack(tar(tar_file("file", image)), compression)
     assert isinstance(outcome(forge(compression=compression, files=[("file", image)], payload=payload)), Header)
 
 
 def test_ten_thousand_files_are_accepted() -> None:
-    """A payload of many small files is as good as one of few."""
+    """A payload of ten thousand small files is accepted."""
     assert isinstance(outcome(named(*(f"file-{number}" for number in range(10_000)))), Header)
 
 
 def measured(content: bytes, limits: Limits) -> tuple[str, int]:
-    """Verify an Artifact; give the message and the most memory that Python had in use."""
+    """Verify an Artifact; give the message and the peak memory use of Python."""
     stream = Trickle(content, 1 << 20)
     tracemalloc.start()
     try:
@@ -565,7 +565,7 @@ def measured(content: bytes, limits: Limits) -> tuple[str, int]:
 
 
 def test_a_huge_xz_dictionary_is_refused() -> None:
-    """An xz stream that asks for more memory than permitted gets none of it."""
+    """An xz stream that requires more memory than permitted is refused before it is allocated."""
     filters = [{"id": lzma.FILTER_LZMA2, "dict_size": 512 << 20}]
     packed = lzma.compress(tar(tar_file("file", b"content")), filters=filters)
     assert "data/0000.tar.xz needs more memory to be decompressed than" in str(
@@ -574,7 +574,7 @@ def test_a_huge_xz_dictionary_is_refused() -> None:
 
 
 def test_a_huge_zstd_window_is_refused() -> None:
-    """A zstd frame that asks for more memory than permitted gets none of it."""
+    """A zstd frame that requires more memory than permitted is refused before it is allocated."""
     parameters = zstandard.ZstdCompressionParameters(window_log=30, write_content_size=False)
     compressor = zstandard.ZstdCompressor(compression_params=parameters).compressobj()
     packed = compressor.compress(tar(tar_file("file", b"content"))) + compressor.flush()
@@ -594,12 +594,12 @@ def test_a_huge_zstd_window_is_refused() -> None:
     ],
 )
 def test_odd_zstd_frames_are_refused(frame: bytes, expected: str) -> None:
-    """A skippable frame, a block over the format's limit, a reserved block type, a header cut short."""
+    """A skippable frame, a block over the format's limit, a reserved block type or a truncated header is refused."""
     assert expected in str(outcome(forge(compression="zstd", payload=frame)))
 
 
 def test_every_block_of_a_zstd_frame_passes() -> None:
-    """Raw, repeated and compressed blocks, with and without checksum and content size, read as what they hold."""
+    """Raw, repeated and compressed blocks are decompressed correctly, with and without checksum and content size."""
     content = bytes(300000) + bytes(range(256)) * 900 + b"text " * 90000
     for checksum, size in ((False, True), (True, False), (True, True)):
         compressor = zstandard.ZstdCompressor(write_checksum=checksum, write_content_size=size)
@@ -609,18 +609,18 @@ def test_every_block_of_a_zstd_frame_passes() -> None:
 
 
 def test_without_any_zstd_the_refusal_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A device without a zstd library is told of the extra."""
+    """On a device without a zstd library the message names the extra to install."""
     for module in ("compression", "zstandard"):
         monkeypatch.setitem(sys.modules, module, None)
     assert "mender-python-client[zstd]" in str(outcome(forge(compression="zstd")))
 
 
-# Early, and only once
+# Refused early and for good
 
 
 @pytest.mark.parametrize("compression", ["none", *COMPRESSED])
 def test_a_bad_header_costs_nothing_of_the_payload(compression: str) -> None:
-    """Of an Artifact of 64 MiB that lies about its header, less than 256 KiB is fetched."""
+    """Of an Artifact of 64 MiB with a digest mismatch in its header, less than 256 KiB is read."""
     parts = Forge(compression=compression, files=[("file", b"")], payload=bytes(64 << 20))
     manifest = "".join(f"{line}\n" for line in parts.lines()).encode()
     stream = Trickle(replace(parts, manifest=manifest, header=b"another header").build(), 1 << 20)
@@ -630,7 +630,7 @@ def test_a_bad_header_costs_nothing_of_the_payload(compression: str) -> None:
 
 
 def test_what_was_refused_stays_refused() -> None:
-    """A reader that has failed never gives a header or a finish, however often it is asked."""
+    """A reader that has failed never returns a header and never finishes successfully, however often it is called."""
     for content in (b"", forge(payload_members=[tar_file("file", b"CONTENT")])):
         reader = ArtifactReader(io.BytesIO(content))
         with pytest.raises(ArtifactError):
@@ -644,7 +644,7 @@ def test_what_was_refused_stays_refused() -> None:
 
 
 def test_a_header_that_lies_is_not_looked_into() -> None:
-    """The digest is verified before the content is parsed: a broken header with a wrong digest is a wrong digest."""
+    """The digest is verified before the header is parsed: a malformed header is reported as a digest mismatch."""
     message = str(outcome(outer([*MEMBERS[:2], ("header.tar", b"no tar"), MEMBERS[3]])))
     assert "isn't what the manifest says" in message
 
@@ -663,7 +663,7 @@ def test_the_signature_is_checked_before_anything_is_parsed() -> None:
 
 
 def augmented(**parts: Any) -> str | Header:
-    """Verify an Artifact with a header-augment, augmented parts accepted."""
+    """Verify an Artifact with a header-augment; augmented parts are accepted."""
     header = tar(tar_file("header-info", info()), tar_file("headers/0000/type-info", type_info()))
     header = parts.pop("augment_header", header)
     lines = parts.pop("lines", None)
@@ -689,14 +689,14 @@ def augment_header(
 
 
 def test_an_augmented_artifact_is_read_when_it_is_accepted() -> None:
-    """The augmented manifest adds files, and they are marked."""
+    """The augmented manifest adds files, which are marked as augmented."""
     header = augmented()
     assert isinstance(header, Header)
     assert [("file", False), ("more", True)] == [(file.name, file.augmented) for file in header.payload.files]
 
 
 def test_a_header_augment_adds_provides_depends_and_meta_data() -> None:
-    """What the header doesn't say may be added."""
+    """A header-augment may add provides, depends and meta-data that the header doesn't have."""
     added = type_info(artifact_provides={"a": "1"}, artifact_depends={"b": ["2", "3"]})
     plain = Forge(type_info=type_info(artifact_provides={"c": "4"}))
     lines = "".join(f"{line}\n" for line in plain.lines()).encode()
@@ -728,12 +728,12 @@ def test_a_header_augment_adds_provides_depends_and_meta_data() -> None:
     ],
 )
 def test_an_augmented_part_changes_nothing_that_is_proven(parts: dict[str, Any], expected: str) -> None:
-    """It may only add; what contradicts or doubles is refused."""
+    """An augmented part may only add; contradictions and duplicates are refused."""
     assert expected in str(augmented(**parts))
 
 
 def test_a_header_augment_may_not_say_again_what_the_header_says() -> None:
-    """A key of the header stays what the header says."""
+    """A header-augment may not repeat a key of the header."""
     plain = Forge(type_info=type_info(artifact_provides={"c": "4"}))
     message = augmented(
         type_info=plain.type_info,
@@ -744,6 +744,6 @@ def test_a_header_augment_may_not_say_again_what_the_header_says() -> None:
 
 
 def test_a_manifest_augment_may_come_without_a_header() -> None:
-    """Files alone may be augmented."""
+    """An Artifact may have augmented files without an augmented header."""
     header = augmented(lines=[f"{DIGEST}  data/0000/more"], augment_header=None)
     assert isinstance(header, Header)

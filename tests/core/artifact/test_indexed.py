@@ -1,4 +1,4 @@
-"""Payloads with an index: cut on the grid of the largest file, the same bytes every time, also in older Artifacts."""
+"""Payloads with an index: split on the grid of the largest file, reproducible, also added to existing Artifacts."""
 
 from __future__ import annotations
 
@@ -59,12 +59,12 @@ def repacked(artifact: bytes) -> bytes:
 
 
 def opener(artifact: bytes) -> Callable[[], AbstractContextManager[Readable]]:
-    """Give what opens an Artifact."""
+    """Give a function that opens an Artifact."""
     return lambda: io.BytesIO(artifact)
 
 
 def members(artifact: bytes) -> dict[str, bytes]:
-    """Take an Artifact apart."""
+    """Split an Artifact into its members."""
     tar = TarReader(io.BytesIO(artifact), "it", Limits())
     result = {}
     while member := tar.next_member():
@@ -73,7 +73,7 @@ def members(artifact: bytes) -> dict[str, bytes]:
 
 
 class Look:
-    """An expander that looks only."""
+    """An expander that only observes."""
 
     def __init__(self) -> None:
         self.index: BlockIndex | None = None
@@ -100,7 +100,7 @@ def read_index_of(artifact: bytes) -> tuple[BlockIndex, bytes]:
 
 
 def check_index(artifact: bytes) -> BlockIndex:
-    """Check that an index says the truth about each member and each block."""
+    """Check that an index is correct for each member and each block."""
     index, stored = read_index_of(artifact)
     archive = gzip.decompress(stored)
     assert index.size == len(archive)
@@ -128,7 +128,7 @@ def test_the_largest_file_is_cut_into_blocks_from_its_start(before: int) -> None
 
 
 def test_an_indexed_artifact_says_what_the_other_one_says() -> None:
-    """Only the payload is stored in another way."""
+    """An index changes only how the payload is stored."""
     plain, indexed = written(source("image", IMAGE), indexed=False), written(source("image", IMAGE))
     assert outcome(plain) == outcome(indexed)
     before, after = members(plain), members(indexed)
@@ -137,7 +137,7 @@ def test_an_indexed_artifact_says_what_the_other_one_says() -> None:
 
 
 def test_the_same_input_gives_the_same_bytes() -> None:
-    """No time, no name, no operating system, and no trace of how the work was shared."""
+    """The bytes contain no time, name or operating system, and don't depend on how the work was distributed."""
 
     def backwards(function: Callable[[bytes], Packed], parts: Iterator[bytes]) -> Iterable[Packed]:
         done = [function(part) for part in reversed(list(parts))]
@@ -151,14 +151,14 @@ def test_the_same_input_gives_the_same_bytes() -> None:
 
 
 def test_zeros_cost_nearly_nothing() -> None:
-    """A member of zeros takes less than a hundred bytes, and its blocks' hashes are compressed."""
+    """A member of zeros takes less than a hundred bytes, and the hashes of its blocks are compressed."""
     index, stored = read_index_of(written(source("image", bytes(8 << 20))))
     assert 100 * 257 > len(stored)
     assert 200 > index.stored_bytes
 
 
 def test_each_file_is_read_once() -> None:
-    """The members wait in a temporary file for the index, and not for a second reading."""
+    """Each file is read only once: the members are kept in a temporary file until the index is written."""
     opened = []
 
     def open_image() -> io.BytesIO:
@@ -170,14 +170,14 @@ def test_each_file_is_read_once() -> None:
 
 
 def test_a_file_that_has_changed_its_size_gives_no_artifact() -> None:
-    """As without an index."""
+    """A file whose size has changed is an error, as without an index."""
     with pytest.raises(ArtifactError) as caught:
         written(PayloadSource("image", len(IMAGE) + 1, lambda: io.BytesIO(IMAGE)))
     assert "[ART34]" in str(caught.value)
 
 
 def test_a_payload_that_no_device_would_use_the_index_of_gets_none() -> None:
-    """The hashes would take more memory than is meant for them."""
+    """A payload whose hashes would exceed a device's memory limit gets no index."""
     piece = memoryview(bytes(LARGEST_PAYLOAD_BYTES // 64 + 1))
     with pytest.raises(ArtifactError) as caught:
         IndexedPayload([piece] * 64, 0, Indexing(io.BytesIO(), lambda _, parts: (Packed([], b"", b"") for _ in parts)))
@@ -205,7 +205,7 @@ def test_an_index_is_added_to_the_reference_tool_s_artifacts(name: str) -> None:
 
 
 def test_a_signature_stays_valid() -> None:
-    """It covers the manifest, which names the payload's files and not how they are stored."""
+    """The signature covers the manifest, which lists the payload's files but not how they are stored."""
     signed = io.BytesIO()
     plain = written(source("image", IMAGE), indexed=False)
     sign_artifact(io.BytesIO(plain), signed, lambda manifest: RSA.sign(manifest, padding.PKCS1v15(), SHA256()))
@@ -214,13 +214,13 @@ def test_a_signature_stays_valid() -> None:
 
 
 def test_an_index_added_later_is_the_one_that_would_have_been_written() -> None:
-    """There is one way to write it."""
+    """An index that is added later equals one that is written with the Artifact."""
     payload = (source("image", IMAGE), source("small", b"x"))
     assert written(*payload) == repacked(written(*payload, indexed=False))
 
 
 def test_what_has_an_index_gets_no_second_one() -> None:
-    """Nothing would change."""
+    """An Artifact with an index is refused, since nothing would change."""
     with pytest.raises(ArtifactError) as caught:
         repacked(written(source("image", IMAGE)))
     assert "[ART71]" in str(caught.value)
@@ -228,7 +228,7 @@ def test_what_has_an_index_gets_no_second_one() -> None:
 
 @pytest.mark.parametrize("parts", [{"files": ()}, {"tail": b"x" * 1024}, {"payload": b""}])
 def test_an_artifact_that_is_broken_or_empty_gets_no_index(parts: dict[str, Any]) -> None:
-    """It is verified before anything is written."""
+    """The Artifact is verified before anything is written."""
     out = io.BytesIO()
     with pytest.raises(ArtifactError):
         index_artifact(opener(Forge(**parts).build()), out, Indexing(io.BytesIO()))
@@ -236,7 +236,7 @@ def test_an_artifact_that_is_broken_or_empty_gets_no_index(parts: dict[str, Any]
 
 
 def test_a_root_file_system_keeps_its_checksum() -> None:
-    """The digest is taken in the same pass in which the members are made."""
+    """The digest of the image is calculated in the pass that compresses the members."""
     out = io.BytesIO()
     write_artifact(out, rootfs_image("name", ["board"]), [source("i", IMAGE)], indexing=Indexing(io.BytesIO()))
     header = outcome(out.getvalue())
@@ -245,7 +245,7 @@ def test_a_root_file_system_keeps_its_checksum() -> None:
 
 
 def test_a_directory_is_a_member_of_its_own() -> None:
-    """The first block of an ext4 directory is cut out of its neighbours, and no other block is."""
+    """The first block of an ext4 directory gets a member of its own, and no other block does."""
     entry = b"\x0c\0\x01\x02.\0\0\0"
     files = [random.Random(number).randbytes(BLOCK_BYTES) for number in range(20)]
     for number in (0, 5, 6, 15):

@@ -1,4 +1,4 @@
-"""Artifacts of mender-artifact 3.9.0, made with each of its options: the stock that is in use must install."""
+"""Artifacts made by mender-artifact 3.9.0 with each of its options: Artifacts already in use must install."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ROOTFS_CLEARS = ("artifact_group", "rootfs_image_checksum", "rootfs-image.*")
 
 @pytest.fixture(scope="module", params=["kept", "made"])
 def samples(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The samples of this repository, and the same made by the tool of this machine."""
+    """The samples of this repository, and the same samples made by the tool on this machine."""
     if request.param == "kept":
         return SAMPLES
     if shutil.which("mender-artifact") is None:
@@ -36,13 +36,13 @@ def samples(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
 
 def read(path: Path) -> Header:
-    """Verify one, augmented parts included."""
+    """Verify a sample; augmented parts are accepted."""
     with path.open("rb") as stream:
         return ArtifactReader(stream, accept_augmented=True).finish()
 
 
 def described(path: Path) -> dict[str, Any]:
-    """What one holds, its scripts by name."""
+    """The description of a sample, with its scripts sorted by name."""
     document = read(path).describe()
     return {**document, "scripts": sorted(document["scripts"], key=lambda script: script["name"])}
 
@@ -55,13 +55,13 @@ def test_each_is_read_as_the_kept_one(samples: Path, name: str) -> None:
 
 
 def test_the_samples_are_all_that_the_script_makes(samples: Path) -> None:
-    """A new line of the script comes with its sample."""
+    """The script that makes the samples and the directory of samples list the same files."""
     assert sorted(path.name for path in SAMPLES.iterdir()) == sorted(path.name for path in samples.iterdir())
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if not name.startswith(("module", "bootstrap"))])
 def test_the_type_of_an_image_is_that_of_header_info(samples: Path, name: str) -> None:
-    """Its type-info says type "", and the payload is a rootfs-image all the same."""
+    """An image with type "" in type-info is a rootfs-image, as header-info says."""
     payload = read(samples / f"{name}.mender").payload
     assert ("rootfs-image", [("rootfs.img", CHECKSUM)]) == (payload.type, [(f.name, f.sha256) for f in payload.files])
 
@@ -89,13 +89,13 @@ PROVIDES = {"rootfs-image.checksum": CHECKSUM, "rootfs-image.version": "release-
     ],
 )
 def test_provides_and_clears(samples: Path, name: str, provides: dict[str, str] | None, clears: Any) -> None:
-    """What each option adds or leaves out."""
+    """The provides and clears that each option adds or leaves out."""
     payload = read(samples / f"{name}.mender").payload
     assert (provides, clears) == (payload.provides, payload.clears)
 
 
 def test_depends_groups_scripts_and_meta_data(samples: Path) -> None:
-    """Names, groups and pairs; scripts with their content; meta-data as JSON."""
+    """Depended names, groups and key-value pairs, scripts with their content, and meta-data as JSON are read."""
     header = read(samples / "depends.mender")
     assert (("release-1", "release-0"), ("group-1", "group-2")) == (header.depends_names, header.depends_groups)
     assert {"a": ("1",), "b": ("2",)} == header.payload.depends
@@ -118,7 +118,7 @@ def test_depends_groups_scripts_and_meta_data(samples: Path) -> None:
     ],
 )
 def test_signatures_of_both_kinds(samples: Path, name: str, key: str) -> None:
-    """Its key accepts, the other one refuses."""
+    """A signature is accepted with its own key and refused with another one."""
     keys = {kind: load(samples / f"{kind}.pub") for kind in ("rsa", "ec")}
     content = (samples / f"{name}.mender").read_bytes()
     assert isinstance(outcome(content, check_signature=check_with(keys.pop(key))), Header)
@@ -126,7 +126,7 @@ def test_signatures_of_both_kinds(samples: Path, name: str, key: str) -> None:
 
 
 def test_format_2_is_refused_in_one_sentence(samples: Path) -> None:
-    """The message says which format it is, and what to do."""
+    """The message names the format and what to do."""
     expected = (
         "cannot accept the Artifact: it is of format version 2, and this client reads 3; build it again in format 3"
     )
@@ -135,13 +135,13 @@ def test_format_2_is_refused_in_one_sentence(samples: Path) -> None:
 
 @pytest.mark.parametrize("declared", [None, "app"])
 def test_a_type_that_differs_is_refused(declared: str | None) -> None:
-    """Only an empty type beside one in header-info says nothing."""
+    """A type in type-info that differs from header-info is refused, unless it is empty."""
     for said in ("other", None if declared else "app", "" if declared is None else " "):
         forged = Forge(info=info(payloads=[{"type": declared}]), type_info=type_info(type=said), files=[])
         assert isinstance(outcome(forged.build()), str)
 
 
 def test_an_empty_type_in_header_info_is_refused() -> None:
-    """Nothing says then what the payload is."""
+    """An empty type in header-info is refused, since nothing else gives the type of the payload."""
     forged = Forge(info=info(payloads=[{"type": ""}]), type_info=type_info(type=""))
     assert "'type' in payloads in header-info isn't a string of one line" in str(outcome(forged.build()))

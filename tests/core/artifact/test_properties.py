@@ -1,4 +1,4 @@
-"""What holds for every Artifact, whatever is in it: found out with invented ones."""
+"""Properties that hold for every Artifact, checked with generated ones."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def source(name: str, content: bytes) -> PayloadSource:
 
 
 def look_alike(given_names: list[str]) -> bool:
-    """Say whether some of the names would be refused together."""
+    """Say whether some of the names would be refused for their similarity."""
     import unicodedata
 
     folded = {unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold()) for name in given_names}
@@ -61,7 +61,7 @@ def look_alike(given_names: list[str]) -> bool:
 
 @given(spec=specs, files=contents, piece=st.integers(1, 5000))
 def test_what_is_written_is_what_is_read(spec: ArtifactSpec, files: dict[str, bytes], piece: int) -> None:
-    """Every field and every byte comes back, in whatever pieces they arrive."""
+    """Every field and every byte is read as written, whatever the size of the pieces."""
     if look_alike(list(files)) or look_alike(list(spec.scripts)):
         return
     out = io.BytesIO()
@@ -79,7 +79,7 @@ def test_what_is_written_is_what_is_read(spec: ArtifactSpec, files: dict[str, by
 
 
 def assert_says(spec: ArtifactSpec, header: Header) -> None:
-    """See that the header says what the specification does."""
+    """Check that the header agrees with the specification."""
     payload = header.payload
     assert (spec.artifact_name, spec.artifact_group) == (header.artifact_name, header.artifact_group)
     assert tuple(spec.device_types) == header.device_types
@@ -97,7 +97,7 @@ SMALL = (DATA / "module-files-scripts-meta.mender").read_bytes()
 
 @given(at=st.integers(0, len(SMALL) - 1), changed=st.binary(min_size=1, max_size=40))
 def test_no_byte_of_an_artifact_can_be_changed_to_another_content(at: int, changed: bytes) -> None:
-    """Whatever is overwritten: it is refused, or says exactly what it said (modes and times are no content)."""
+    """An Artifact with overwritten bytes is refused or has the same content; modes and times don't count as content."""
     content = SMALL[:at] + changed + SMALL[at + len(changed) :]
     result = outcome(content)
     assert isinstance(result, str) or result == outcome(SMALL)

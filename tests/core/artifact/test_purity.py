@@ -1,4 +1,4 @@
-"""The container's code is knowledge: it touches neither files nor network, time nor processes."""
+"""The Artifact code is pure: it accesses no files, network, clock or processes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ IMPURE = {"os", "socket", "time", "subprocess", "logging", "pathlib", "threading
 
 @pytest.mark.parametrize("path", sorted(DIRECTORY.glob("*.py")), ids=lambda path: path.name)
 def test_nothing_impure_is_imported_or_opened(path: Path) -> None:
-    """Lazy imports count, too; and nobody calls ``open`` or ``print``."""
+    """No impure module is imported, not even lazily, and neither ``open`` nor ``print`` is called."""
     tree = ast.parse(path.read_text())
     imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
     imported |= {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and not node.level}
@@ -27,7 +27,7 @@ def test_nothing_impure_is_imported_or_opened(path: Path) -> None:
 
 
 def test_importing_it_loads_no_decompressor() -> None:
-    """A device that never sees an xz or zstd Artifact doesn't pay for them."""
+    """A device that never reads an xz or zstd Artifact doesn't load their decompressors."""
     heavy = "{'lzma', 'zstandard', 'tarfile'}"
     code = f"import sys, mender_client.core.artifact; print(sorted({heavy} & {{*sys.modules}}))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

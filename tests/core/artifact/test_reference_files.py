@@ -1,4 +1,4 @@
-"""The reference tool's Artifacts: what they say, whole and in pieces, and what becomes of them when cut short."""
+"""The reference tool's Artifacts: their content, read whole and in pieces, and what happens if they are truncated."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CLEARS_ROOTFS = ["artifact_group", "rootfs_image_checksum", "rootfs-image.*"]
 
 
 def read(name: str, piece: int = 1 << 20) -> Header:
-    """Verify one of the files."""
+    """Verify a file."""
     return ArtifactReader(Trickle((DATA / name).read_bytes(), piece), accept_augmented=True).finish()
 
 
@@ -72,12 +72,12 @@ TWO_BOARDS = {"device_type": ["qemux86-64", "raspberrypi4"], "artifact_name": []
     ],
 )
 def test_rootfs_artifacts_read_as_the_reference_tool_wrote_them(name: str, expected: dict[str, Any]) -> None:
-    """Each compression and each signature reads the same but for what differs."""
+    """Artifacts with each compression and signature are read the same, except for what differs."""
     assert expected == read(name).describe()
 
 
 def test_a_module_artifact_shows_scripts_meta_data_and_files() -> None:
-    """Scripts come in their order with content, meta-data as JSON, files in the manifest's order with sizes."""
+    """Scripts are read in order with content, meta-data as JSON, and files in the order of the manifest with sizes."""
     header = read("module-files-scripts-meta.mender")
     assert ["ArtifactInstall_Enter_10_check", "ArtifactCommit_Leave_20_done"] == [s.name for s in header.scripts]
     assert b"#!/bin/sh\nexit 0\n" == header.scripts[0].content
@@ -88,7 +88,7 @@ def test_a_module_artifact_shows_scripts_meta_data_and_files() -> None:
 
 
 def test_depends_and_provides_are_read_in_full() -> None:
-    """Name, group and generic depends, group and generic provides, and an own clears list."""
+    """Name, group and generic depends, group and generic provides, and an explicit clears list are read."""
     header = read("depends-provides.mender")
     assert ("old-1", "old-2") == header.depends_names
     assert ("group1",) == header.depends_groups
@@ -99,24 +99,24 @@ def test_depends_and_provides_are_read_in_full() -> None:
 
 
 def test_absent_provides_fields_differ_from_empty_ones() -> None:
-    """An Artifact that doesn't say what it provides and clears has None there."""
+    """Provides and clears that an Artifact doesn't have are None, not empty."""
     payload = read("no-provides-fields.mender").payload
     assert (None, None) == (payload.provides, payload.clears)
 
 
 def test_an_artifact_without_payload_is_complete() -> None:
-    """Type null: name, provides, no file."""
+    """An Artifact with the payload type null has a name and provides, but no file."""
     payload = read("bootstrap-no-payload.mender").payload
     assert (None, (), {"rootfs-image.version": "v1"}) == (payload.type, payload.files, payload.provides)
 
 
 def test_an_empty_file_is_proven_too() -> None:
-    """A file of no bytes has a digest and a size of 0."""
+    """An empty file has a digest and a size of 0."""
     assert [0] == [f.size for f in read("empty-payload-file.mender").payload.files]
 
 
 def test_augmented_parts_are_taken_only_on_demand() -> None:
-    """No signature covers the augmented manifest, so it is refused by default."""
+    """Augmented parts are refused by default, since no signature covers the augmented manifest."""
     content = (DATA / "augmented.mender").read_bytes()
     assert "manifest-augment lists parts that no signature covers" in str(outcome(content))
     header = ArtifactReader(io.BytesIO(content), accept_augmented=True).finish()
@@ -126,14 +126,14 @@ def test_augmented_parts_are_taken_only_on_demand() -> None:
 
 @pytest.mark.parametrize("name", REAL)
 def test_pieces_make_no_difference(name: str, is_nightly: bool) -> None:
-    """A few bytes at a time, down to one, read the same as the whole at once."""
+    """An Artifact read a few bytes at a time, down to one, gives the same as in one piece."""
     for piece in (1, 2, 3, 7) if is_nightly or name in SHORT else (7,):
         assert read(name) == read(name, piece=piece)
 
 
 @pytest.mark.parametrize("name", REAL)
 def test_before_the_payload_is_asked_for_the_header_is_proven(name: str) -> None:
-    """Reading the header takes not one byte more than what stands in front of the payload."""
+    """Reading the header takes not one byte more than what precedes the payload."""
     content = (DATA / name).read_bytes()
     with tarfile.open(fileobj=io.BytesIO(content)) as archive:
         payload_at = next(member.offset for member in archive if member.name.startswith("data/"))
@@ -143,7 +143,7 @@ def test_before_the_payload_is_asked_for_the_header_is_proven(name: str) -> None
 
 
 def boundaries(content: bytes) -> list[int]:
-    """Every place where an outer member's header, content or padding begins, and the tar's end."""
+    """Every offset at which an outer member's header, content or padding begins, and the end of the tar."""
     places = {0, len(content) - 1024, len(content) - 512, len(content) - 1}
     with tarfile.open(fileobj=io.BytesIO(content)) as archive:
         for member in archive:
@@ -154,7 +154,7 @@ def boundaries(content: bytes) -> list[int]:
 
 @pytest.mark.parametrize("name", REAL)
 def test_a_truncation_at_any_member_boundary_is_refused(name: str) -> None:
-    """Not one boundary is mistaken for the end."""
+    """A truncation at a member boundary isn't mistaken for the end of the Artifact."""
     content = (DATA / name).read_bytes()
     for place in boundaries(content):
         assert "truncated" in str(outcome(content[:place], accept_augmented=True)), place
@@ -162,7 +162,7 @@ def test_a_truncation_at_any_member_boundary_is_refused(name: str) -> None:
 
 @pytest.mark.parametrize("name", SHORT)
 def test_a_truncation_at_any_byte_is_refused(name: str, is_nightly: bool) -> None:
-    """A prefix of an Artifact is never an Artifact."""
+    """No proper prefix of an Artifact is accepted."""
     content = (DATA / name).read_bytes()
     for place in range(len(content)) if is_nightly else random.Random(1).sample(range(len(content)), 500):
         assert "truncated" in str(outcome(content[:place])), place
@@ -180,13 +180,13 @@ def test_the_right_key_accepts_and_every_other_refuses(name: str, key: str) -> N
 
 @pytest.mark.parametrize("name", [name for name in REAL if not name.startswith(("signed", "augm"))])
 def test_with_a_key_configured_an_unsigned_artifact_is_refused(name: str) -> None:
-    """A missing signature is a refusal, not a shrug."""
+    """With a key configured, a missing signature is refused."""
     check = check_with(load(DATA / "rsa3072.pub"))
     assert "manifest.sig is missing" in str(outcome((DATA / name).read_bytes(), check_signature=check))
 
 
 def test_what_a_refusal_costs_doesn_t_depend_on_the_payload() -> None:
-    """Of a large Artifact with a wrong key, only the part up to the signature is read."""
+    """Of a large Artifact signed with a wrong key, only the part up to the signature is read."""
     stream = Trickle((DATA / "signed-rsa.mender").read_bytes(), piece=1 << 20)
     reader = ArtifactReader(stream, check_signature=check_with(load(DATA / "other.pub")))
     with pytest.raises(ArtifactError, match="none of the keys"):
@@ -195,5 +195,5 @@ def test_what_a_refusal_costs_doesn_t_depend_on_the_payload() -> None:
 
 
 def test_compression_knows_its_suffix() -> None:
-    """The names of compressed members end as the format has it."""
+    """The file name suffixes of compressed members are those of the format."""
     assert ["", ".gz", ".xz", ".zst"] == [c.suffix for c in Compression]

@@ -1,4 +1,4 @@
-"""zstd by the standard library, which has it from Python 3.14 on; before, a stand-in with the same manners."""
+"""zstd with the standard library, from Python 3.14 on; on earlier versions, with a stand-in that behaves alike."""
 
 from __future__ import annotations
 
@@ -30,21 +30,21 @@ class StandInDecompressor:
 
     @property
     def eof(self) -> bool:
-        """The frame has ended, and all of it has been given."""
+        """Whether the frame has ended and all its output has been returned."""
         return self._inner.eof and not self._ready
 
     @property
     def needs_input(self) -> bool:
-        """Nothing is left to be given."""
+        """Whether no output is left to return."""
         return not self._ready and not self._inner.eof
 
     @property
     def unused_data(self) -> bytes:
-        """What followed the frame."""
+        """The bytes after the end of the frame."""
         return self._inner.unused_data
 
     def decompress(self, data: bytes | memoryview, max_length: int) -> bytes:
-        """Give at most ``max_length`` bytes."""
+        """Return at most ``max_length`` bytes."""
         if data:
             self._ready += self._inner.decompress(bytes(data))
         given, self._ready = self._ready[:max_length], self._ready[max_length:]
@@ -67,7 +67,7 @@ class StandInCompressor:
         ).compressobj()
 
     def compress(self, data: bytes | memoryview, /) -> bytes:
-        """Take bytes in."""
+        """Compress bytes."""
         return self._inner.compress(data)
 
     def flush(self) -> bytes:
@@ -77,7 +77,7 @@ class StandInCompressor:
 
 @pytest.fixture(autouse=True)
 def standard_zstd(monkeypatch: pytest.MonkeyPatch) -> None:
-    """See that there is a ``compression.zstd``, the real one where Python has it."""
+    """Provide a ``compression.zstd``, the real one where Python has it."""
     if sys.version_info >= (3, 14):
         return
     module = types.ModuleType("compression")
@@ -92,14 +92,14 @@ def standard_zstd(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_reference_tool_s_file_reads_the_same() -> None:
-    """Which library expands it makes no difference."""
+    """The reference tool's file is read the same with either library."""
     header = outcome((DATA / "rootfs-zstd_better.mender").read_bytes())
     assert isinstance(header, Header)
     assert header.compression is Compression.ZSTD
 
 
 def test_it_writes_what_it_reads() -> None:
-    """The standard library's encoder is used where it is there."""
+    """The standard library's encoder is used if it is available."""
     out = io.BytesIO()
     file = PayloadSource("file", 7, lambda: io.BytesIO(b"content"))
     write_artifact(out, module_image("name", ["board"], "app", compression=Compression.ZSTD), [file])
@@ -107,7 +107,7 @@ def test_it_writes_what_it_reads() -> None:
 
 
 def test_broken_frames_are_refused() -> None:
-    """A cut, garbage after the frame, a broken one: the same refusals as with the package."""
+    """Truncation, garbage after the frame and corruption are refused with the same messages as with the package."""
     packed = Forge(compression="zstd").payload_stored()
     for payload, expected in (
         (packed[:-1], "truncated"),

@@ -1,4 +1,4 @@
-"""Artifacts of our own: the same bytes for the same input, and read like the reference tool's."""
+"""Artifacts written by this project: the same bytes for the same input, and read like the reference tool's."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def written(spec: ArtifactSpec, *payload: PayloadSource, sign: Callable[[bytes],
 
 
 def payload_of(name: str) -> list[PayloadSource]:
-    """Take the payload files out of one of the reference tool's Artifacts."""
+    """Extract the payload files from one of the reference tool's Artifacts."""
     contents = {}
     with (DATA / name).open("rb") as stream:
         for file in ArtifactReader(stream).payload_files():
@@ -110,7 +110,7 @@ def payload_of(name: str) -> list[PayloadSource]:
     ],
 )
 def test_ours_read_the_same_as_the_reference_tool_s(name: str, spec: ArtifactSpec) -> None:
-    """The same input through both writers gives the same description, digests included."""
+    """The same input gives the same description with either writer, digests included."""
     with (DATA / f"{name}.mender").open("rb") as stream:
         expected = ArtifactReader(stream).finish().describe()
     ours = written(spec, *payload_of(f"{name}.mender"))
@@ -119,7 +119,7 @@ def test_ours_read_the_same_as_the_reference_tool_s(name: str, spec: ArtifactSpe
 
 @pytest.mark.parametrize("compression", Compression)
 def test_the_same_input_gives_the_same_bytes(compression: Compression) -> None:
-    """No time, no user and no host gets into an Artifact; gzip has neither name nor time in it."""
+    """An Artifact contains no time, user or host name, and its gzip headers contain neither name nor time."""
     spec = rootfs_image("name", ["board"], compression=compression, scripts=SCRIPTS)
     file = source("rootfs.img", b"content" * 100000)
     first = written(spec, file, sign=lambda _: b"signature")
@@ -130,7 +130,7 @@ def test_the_same_input_gives_the_same_bytes(compression: Compression) -> None:
 
 
 def test_usual_fields_give_way_to_given_ones() -> None:
-    """What the caller says wins over what is usual."""
+    """Fields that the caller gives take precedence over the defaults."""
     spec = module_image("name", ["board"], "app", provides={"a": "b"}, clears=None, depends={"k": ["1", "2"]})
     header = ArtifactReader(io.BytesIO(written(spec))).finish()
     assert ({"a": "b"}, None) == (header.payload.provides, header.payload.clears)
@@ -138,7 +138,7 @@ def test_usual_fields_give_way_to_given_ones() -> None:
 
 
 def test_long_and_foreign_names_are_written_and_read() -> None:
-    """A name that ustar can't hold travels in an extended header."""
+    """A name that doesn't fit into ustar is written in an extended header."""
     names = ["x" * 150, "übergrößenträger", "z" * 100]
     content = written(module_image("name", ["board"], "app"), *(source(name, b"content") for name in names))
     assert names == [file.name for file in ArtifactReader(io.BytesIO(content)).finish().payload.files]
@@ -165,7 +165,7 @@ def test_long_and_foreign_names_are_written_and_read() -> None:
 def test_what_a_reader_would_refuse_isn_t_written(
     spec: dict[str, Any], payload: list[PayloadSource], expected: str
 ) -> None:
-    """The writer keeps the reader's rules, and says so before it writes a byte."""
+    """The writer enforces the reader's rules, and reports a violation before it writes a byte."""
     given = {"artifact_name": "name", "device_types": ["board"], "payload_type": "app", **spec}
     out = io.BytesIO()
     with pytest.raises(ArtifactError) as caught:
@@ -175,7 +175,7 @@ def test_what_a_reader_would_refuse_isn_t_written(
 
 
 def test_a_source_that_changes_meanwhile_is_noticed() -> None:
-    """The bytes that are written are those whose digest the manifest has, or there is an error."""
+    """Bytes that differ from those whose digest is in the manifest are an error."""
     contents = iter([b"before!", b"after!!"])
     file = PayloadSource("file", 7, lambda: io.BytesIO(next(contents)))
     with pytest.raises(ArtifactError, match="'file' changed while it was read"):
@@ -183,22 +183,22 @@ def test_a_source_that_changes_meanwhile_is_noticed() -> None:
 
 
 class Huge(io.BytesIO):
-    """An output that has lost count: it claims to stand nine GiB further once the payload is written."""
+    """An output with a wrong position: once the payload is written, ``tell`` is nine GiB too high."""
 
     def tell(self) -> int:
-        """Jump after the payload's bytes."""
+        """Jump once the payload has been written."""
         return super().tell() + (9 << 30 if super().tell() > 100_000 else 0)
 
 
 def test_a_payload_over_8_gib_is_an_error() -> None:
-    """Its size wouldn't fit into the header that was kept free for it."""
+    """A payload of more than 8 GiB is an error, since its size doesn't fit into the header reserved for it."""
     spec = module_image("name", ["board"], "app", compression=Compression.NONE)
     with pytest.raises(ArtifactError, match="larger than 8 GiB"):
         write_artifact(Huge(), spec, [source("file", bytes(200_000))])
 
 
 def test_sources_are_closed() -> None:
-    """Each opening of a source is followed by its closing."""
+    """Every source that is opened is closed."""
     events: list[str] = []
 
     @contextmanager
@@ -215,7 +215,7 @@ ECDSA = ec.generate_private_key(ec.SECP256R1())
 
 
 def sign_rsa(manifest: bytes) -> bytes:
-    """Sign as the format has it for RSA."""
+    """Sign with RSA as the format requires."""
     return RSA.sign(manifest, padding.PKCS1v15(), SHA256())
 
 
@@ -225,14 +225,14 @@ def sign_der(manifest: bytes) -> bytes:
 
 
 def sign_raw(manifest: bytes) -> bytes:
-    """Sign with ECDSA, r and s one after the other."""
+    """Sign with ECDSA, r followed by s."""
     r, s = decode_dss_signature(sign_der(manifest))
     return r.to_bytes(32, "big") + s.to_bytes(32, "big")
 
 
 @pytest.mark.parametrize("sign", [sign_rsa, sign_der, sign_raw])
 def test_signatures_of_each_kind_are_accepted_by_their_key_alone(sign: Callable[[bytes], bytes]) -> None:
-    """RSA, ECDSA in DER and ECDSA raw: the right key accepts, the other one refuses."""
+    """RSA, ECDSA in DER and raw ECDSA signatures are accepted with their own key and refused with another one."""
     content = written(rootfs_image("name", ["board"]), source("rootfs.img", b"content"), sign=sign)
     keys: list[PublicKey] = [RSA.public_key(), ECDSA.public_key()]
     right, wrong = keys if sign is sign_rsa else keys[::-1]
@@ -248,7 +248,7 @@ def signed(content: bytes, sign: Callable[[bytes], bytes]) -> bytes:
 
 
 def outer_members(content: bytes) -> list[bytes]:
-    """Cut an Artifact into its outer members, headers and padding included, the signature left out."""
+    """Split an Artifact into its outer members, with headers and padding, without the signature."""
     with tarfile.open(fileobj=io.BytesIO(content)) as archive:
         infos = [member for member in archive if member.name != "manifest.sig"]
     return [content[m.offset : m.offset_data + m.size + -m.size % 512] for m in infos]
@@ -256,7 +256,7 @@ def outer_members(content: bytes) -> list[bytes]:
 
 @pytest.mark.parametrize("name", REAL)
 def test_signing_changes_nothing_but_the_signature(name: str) -> None:
-    """Every other member of the reference tool's files stays as it was, byte for byte; an old signature goes."""
+    """All members but the signature stay the same byte for byte; a previous signature is replaced."""
     before = (DATA / name).read_bytes()
     after = signed(before, sign_rsa)
     assert outer_members(before) == outer_members(after)
@@ -268,21 +268,21 @@ def test_signing_changes_nothing_but_the_signature(name: str) -> None:
 
 
 def test_signing_what_is_no_artifact_is_an_error() -> None:
-    """Nothing gets a signature that doesn't begin with version and manifest."""
+    """Data that doesn't begin with version and manifest is not signed."""
     for content in (b"", bytes(1024), b"x" * 512, forge()[1024:]):
         with pytest.raises(ArtifactError):
             signed(content, sign_rsa)
 
 
 def test_signing_an_artifact_that_ends_after_the_manifest_copies_it() -> None:
-    """What is signed is the manifest; to verify the rest is the caller's."""
+    """Only the manifest is signed; verifying the rest is up to the caller."""
     cut = forge()[:2048]
     assert b"".join(outer_members(cut + bytes(1024))) == cut
     assert signed(cut + bytes(1024), sign_rsa).endswith(bytes(1024))
 
 
 def test_without_any_zstd_writing_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A machine without a zstd library is told of the extra."""
+    """On a machine without a zstd library the message names the extra to install."""
     import sys
 
     for module in ("compression", "zstandard"):
