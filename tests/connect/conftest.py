@@ -1,4 +1,4 @@
-"""A device with ``connect`` running, and a server for it."""
+"""A device that runs ``connect``, and its server."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ def allow(device: Device, **keys: Any) -> None:
 
 
 def start(device: Device, **keys: Any) -> Process:
-    """Start ``connect``, with these settings."""
+    """Start ``connect`` with these settings."""
     allow(device, **keys)
     return device.start("connect")
 
 
 @contextmanager
 def connected(directory: Path, certificate_directory: Path, **keys: Any) -> Iterator[Device]:
-    """A device with a server of its own and ``connect`` running, which goes on to the end without a traceback."""
+    """A device with its own server and ``connect``, which must keep running to the end and log no traceback."""
     shutil.copytree(certificate_directory, directory / "server")
     with DevServer(directory / "server") as server:
         device = Device(directory / "device", server)
@@ -51,20 +51,20 @@ def connected(directory: Path, certificate_directory: Path, **keys: Any) -> Iter
 
 @pytest.fixture(scope="session")
 def shared_device(tmp_path_factory: pytest.TempPathFactory, certificate_directory: Path) -> Iterator[Device]:
-    """A connected device with the usual settings, for tests that leave it as it was."""
+    """A connected device with the default settings, for tests that leave it unchanged."""
     with connected(tmp_path_factory.mktemp("shared"), certificate_directory) as device:
         yield device
 
 
 @pytest.fixture
 def user(shared_device: Device) -> User:
-    """A user of the shared device whom it hasn't seen before."""
+    """A new user of the shared device."""
     return User(shared_device.server.connected_device(shared_device.id), str(uuid.uuid4()))
 
 
 @pytest.fixture(scope="session")
 def reached(tmp_path_factory: pytest.TempPathFactory, certificate_directory: Path) -> Iterator[Device]:
-    """The same for users of the dev server, all of whom are one for the device."""
+    """A connected device for users of the dev server, all of whom are a single user to the device."""
     many = {"MaxPerUser": 100}
     with connected(tmp_path_factory.mktemp("reached"), certificate_directory, Sessions=many) as device:
         yield device
@@ -72,7 +72,7 @@ def reached(tmp_path_factory: pytest.TempPathFactory, certificate_directory: Pat
 
 @pytest.fixture
 def reach(device: Device) -> Reach:
-    """Starts ``connect`` on the device with some settings, and returns a user of it."""
+    """Starts ``connect`` on the device with these settings, and returns a user of the device."""
 
     def reach(**keys: Any) -> User:
         start(device, **keys)

@@ -1,8 +1,8 @@
-"""Blows while users work: kills, cuts, stalls, restarts; then the device is back, and nothing is left or half done.
+"""Disturbances ("blows") during user sessions: after each, the device reconnects, and nothing is left or incomplete.
 
     python tests/connect/kill.py --blows 50 --seed 7
 
-runs this at length and prints what it counted; a few of the same are in ``test_kill.py``.
+runs this at length and prints the results; ``test_kill.py`` runs a few of the same blows.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _OLD, _NEW = b"old" * 1000, os.urandom(_CHUNK * _CHUNKS)
 
 
 def send(connection: ConnectedDevice, message: Message) -> None:
-    """Send a message over a connection that may be cut now; whether it has arrived nobody knows."""
+    """Send a message over a connection that may be cut at any time, without waiting for it to arrive."""
     data, loop = encode(message), connection._loop
 
     def start() -> None:
@@ -55,7 +55,7 @@ def send(connection: ConnectedDevice, message: Message) -> None:
 
 
 class Line:
-    """What lies between device and server: forwards TCP, until it is cut or stalls.
+    """A TCP forwarder between device and server, which can be cut or stalled.
 
     Args:
         port: the server's on 127.0.0.1.
@@ -100,11 +100,11 @@ class Line:
                 end.shutdown(socket.SHUT_RDWR)
 
     def stall(self) -> None:
-        """Let nothing through, without a word."""
+        """Block all traffic silently."""
         self._flows.clear()
 
     def go_on(self, *, is_cut: bool) -> None:
-        """Let everything through again; ``is_cut``: of new connections only."""
+        """Unblock the traffic; with ``is_cut``, only that of new connections."""
         if is_cut:
             for end in list(self._ends):
                 with suppress(OSError):
@@ -112,7 +112,7 @@ class Line:
         self._flows.set()
 
     def close(self) -> None:
-        """Take no further connections, and end those that are there."""
+        """Accept no more connections, and close the existing ones."""
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
@@ -121,13 +121,13 @@ class Line:
 
 @dataclass
 class Tally:
-    """What a series of blows came to.
+    """The results of a series of blows.
 
     Attributes:
-        blows: how many of each kind.
+        blows: the number of blows of each kind.
         problems: what was wrong afterwards: something that a terminal had started was left, a file was neither the old
             nor the new one, a terminal was gone although the program had gone on.
-        whole: how many uploads had come to their end.
+        whole: the number of uploads that were completed.
         slowest_seconds: the longest time from the end of a blow until the device was connected again.
     """
 
@@ -166,12 +166,12 @@ class Ring:
         self._count = 0
 
     def close(self) -> None:
-        """End it."""
+        """Stop the program and the line."""
         self._program.stop()
         self._line.close()
 
     def strike(self, kind: str) -> None:
-        """Let a user work, strike, and judge what has become of it."""
+        """Start user activity, strike, and check the result."""
         self.tally.blows[kind] += 1
         self._kind = kind
         self._count += 1
@@ -219,7 +219,7 @@ class Ring:
         self.tally.problems.append(f"{self._kind}: {what}\n{self._device.said[-3000:]}")
 
     def _upload(self, connection: ConnectedDevice, pause: float) -> None:
-        """Send a file as the server does, but for waiting."""
+        """Send a file like the server, but without waiting for acknowledgements."""
         sid = f"upload-{self._count}"
         send(connection, Message(Protocol.FILES, "put_file", sid, {}, pack({"path": str(self._file)})))
         for number in range(_CHUNKS + 1):
@@ -253,7 +253,7 @@ class Ring:
         self._line.go_on(is_cut=True)
 
     def _long_stall(self) -> None:
-        """Nothing comes through until the device has seen that, and for a while after that."""
+        """Block all traffic until the device notices."""
         lost = self._program.text.count("connection lost: the server is silent") + 1
         self._line.stall()
         self._program.wait_for("connection lost: the server is silent", count=lost)
@@ -269,13 +269,13 @@ class Ring:
 
 
 def main() -> int:
-    """Run it at length."""
+    """Run a long series of blows."""
     parser = argparse.ArgumentParser(description="Kill, cut, stall and restart while users work.")
     parser.add_argument("--blows", type=int, default=50, help="how many")
     parser.add_argument("--seed", type=int, default=int(time.time()), help="for the instants")
     options = parser.parse_args()
     rng = random.Random(options.seed)
-    logging.getLogger("asyncio").setLevel(logging.ERROR)  # it warns of what is sent to a connection that was cut
+    logging.getLogger("asyncio").setLevel(logging.ERROR)  # it warns about data sent to a connection that was cut
     with tempfile.TemporaryDirectory() as directory, DevServer(Path(directory) / "server") as server:
         device = Device(Path(directory) / "device", server)
         ring = Ring(device, rng)

@@ -1,4 +1,4 @@
-"""The recorded sessions between the real server and the stock add-on, and what a device in memory makes of them."""
+"""Recorded sessions between the real server and the stock add-on, and their replay to a device in memory."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FOLDER = "/mnt/data"
 def sessions() -> dict[str, list[dict[str, Any]]]:
     """The lines of each session, in order."""
     found: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    conf: dict[str, Any] = {"Sessions": {"MaxPerUser": 4}}  # the first client's; it goes on until another one starts
+    conf: dict[str, Any] = {"Sessions": {"MaxPerUser": 4}}  # the first client's, in effect until another one starts
     for line in RECORDINGS.read_text("utf-8").splitlines():
         entry = json.loads(line)
         conf = entry.get("conf", conf)
@@ -29,7 +29,7 @@ def sessions() -> dict[str, list[dict[str, Any]]]:
 
 
 def make_folder(folder: Path) -> None:
-    """The files that the recorded device had."""
+    """Create the files of the recorded device."""
     for name, content in (
         ("small.txt", b"hello\n"),
         ("empty", b""),
@@ -58,8 +58,8 @@ class Replay:
     """Plays the server's side of a session to a device in memory.
 
     Args:
-        lines: the session.
-        folder: where the files are.
+        lines: the lines of the session.
+        folder: the directory of the files.
     """
 
     def __init__(self, lines: list[dict[str, Any]], folder: Path) -> None:
@@ -69,7 +69,7 @@ class Replay:
         self.world.links.problem_of = lambda *_: ""
 
     def run(self) -> tuple[dict[str, list[Any]], dict[str, list[Any]]]:
-        """What was recorded, and what the device says, by session."""
+        """Return the recorded messages and those of the device, each by session."""
         recorded, said = defaultdict(list), defaultdict(list)
         at = 0.0
         for line in self._lines:
@@ -108,11 +108,11 @@ class Replay:
         return json.loads(text.replace(self._folder, FOLDER))
 
     def _remote(self) -> None:
-        """The remote sides of the recorded forwarded ports."""
+        """Act as the remote sides of the recorded port forwards."""
         links = self.world.links
         for (host, port, is_datagram), link in zip(links.opened, links.links, strict=True):
             if not getattr(link, "is_told", False):
-                link.is_told = True  # type: ignore[attr-defined]  # a mark of this file
+                link.is_told = True  # type: ignore[attr-defined]  # an attribute of this module
                 if host.startswith("no-such"):
                     link.user.failed("dial tcp: lookup no-such-host.invalid on 192.0.2.53:53: no such host")
                 elif port == 18599 and not is_datagram:
@@ -133,7 +133,7 @@ class Replay:
 
 
 def shown(message: Message) -> list[Any]:
-    """A message as it is compared."""
+    """The form in which messages are compared."""
     body: Any = message.body
     if body:
         try:
@@ -147,7 +147,7 @@ def shown(message: Message) -> list[Any]:
 
 
 def shown_line(line: dict[str, Any]) -> list[Any]:
-    """A recorded message in the same form."""
+    """A recorded message in that form."""
     body = line.get("body_msgpack", line.get("body", line.get("body_len")))
     if "body_b64" in line:
         body = base64.b64decode(line["body_b64"]).decode("latin-1")
@@ -157,7 +157,7 @@ def shown_line(line: dict[str, Any]) -> list[Any]:
 
 
 def merged(messages: list[list[Any]]) -> list[Any]:
-    """Messages without what depends on speed and size alone: pings, the number of chunks and of their acks."""
+    """Messages without what depends only on speed and size: pings, and the numbers of chunks and acknowledgements."""
     kept: list[Any] = []
     for proto, typ, props, body in messages:
         if typ == "ping":
@@ -173,7 +173,7 @@ def merged(messages: list[list[Any]]) -> list[Any]:
 
 
 def plain(body: dict[str, Any]) -> dict[str, Any]:
-    """A body without what differs each time."""
+    """A body without the values that differ each time."""
     kept = {name: value for name, value in body.items() if name not in ("modtime", "code")}
     if isinstance(kept.get("protocols"), list):
         kept["protocols"] = sorted(kept["protocols"])

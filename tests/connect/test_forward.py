@@ -1,4 +1,4 @@
-"""Forwarded ports in memory: what is said, and when."""
+"""Port forwarding in memory: which messages are sent, and when."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def dial(world: World, name: str = "c", sid: str = "s", **body: Any) -> list[Mes
 
 
 def test_bytes_before_the_connection() -> None:
-    """What a user sends before the connection is there is sent then, and acknowledged after that."""
+    """Data that a user sends before the connection is open is sent when it opens, and acknowledged afterwards."""
     world = World()
     assert [] == dial(world)
     assert [] == world.receive(Message(PORTS, "forward", "s", {"connection_id": "c"}, b"early"))
@@ -37,7 +37,7 @@ def test_bytes_before_the_connection() -> None:
 
 
 def test_one_message_under_way() -> None:
-    """The next message follows when the one before is acknowledged; an acknowledgement too many does nothing."""
+    """The next message is sent when the previous one is acknowledged; an extra acknowledgement has no effect."""
     world = World()
     dial(world)
     (link,) = world.links.links
@@ -52,7 +52,7 @@ def test_one_message_under_way() -> None:
 
 
 def test_connection_that_is_not_read() -> None:
-    """A user who sends more than the remote side takes loses the connection, not the device its memory."""
+    """A connection whose remote side doesn't read what a user sends is closed before it fills the device's memory."""
     world = World()
     dial(world)
     for _ in range(1100):
@@ -63,7 +63,7 @@ def test_connection_that_is_not_read() -> None:
 
 
 def test_most_connections() -> None:
-    """Connections of all sessions are counted together, and those that end make room."""
+    """The limit on connections counts those of all sessions, and a closed connection makes room for another."""
     world = World()
     for number in range(MOST_CONNECTIONS_OF_ALL):
         assert [] == dial(world, f"c{number}", f"s{number // MOST_CONNECTIONS}")
@@ -77,7 +77,7 @@ def test_most_connections() -> None:
 
 
 def test_most_bytes_for_connections() -> None:
-    """What waits for the remote sides of all connections is bounded together."""
+    """There is a limit on the total data that waits for the remote sides of all connections."""
     world = World()
     size = MOST_WAITING_BYTES // 2
     wanted = MOST_WAITING_BYTES_OF_ALL // size
@@ -88,7 +88,7 @@ def test_most_bytes_for_connections() -> None:
 
 
 def test_long_names() -> None:
-    """Names that a peer chooses, and that are stored, can't be long."""
+    """The length of stored names that a peer chooses is limited."""
     world = World()
     (error,) = dial(world, "c" * 129)
     assert "error" == error.typ
@@ -103,7 +103,7 @@ def test_long_names() -> None:
 
 
 def test_ipv6_and_udp() -> None:
-    """Addresses of IPv6 are taken with and without brackets, and datagrams keep their limits."""
+    """IPv6 addresses are accepted with and without brackets, and datagrams keep their boundaries."""
     world = World()
     dial(world, remote_host="[::1]")
     dial(world, "d", remote_host="::1", protocol="udp")
@@ -111,7 +111,7 @@ def test_ipv6_and_udp() -> None:
 
 
 def test_empty_datagram() -> None:
-    """A datagram without bytes is one, in both directions; an empty message of TCP is acknowledged, and that is all."""
+    """An empty datagram is passed on in both directions; an empty TCP message is only acknowledged."""
     for kind, sent, said in (("udp", [b""], ["new", "forward", "ack"]), ("tcp", [], ["new", "ack"])):
         world = World()
         dial(world, protocol=kind)
@@ -124,7 +124,7 @@ def test_empty_datagram() -> None:
 
 
 def test_datagram_that_is_too_long() -> None:
-    """A message that is no datagram is an error and acknowledged; the connection goes on."""
+    """An oversized datagram is reported as an error and acknowledged; the connection stays open."""
     world = World()
     dial(world, protocol="udp")
     (link,) = world.links.links

@@ -1,4 +1,4 @@
-"""A peer that sends what no peer should: the real program answers by an error of its own, in bounded memory."""
+"""A peer that violates the protocols: the real program replies with errors, in bounded memory."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MIB = 1 << 20
 
 
 def write(device: ConnectedDevice, data: bytes) -> None:
-    """Write bytes to a device, which need not be frames."""
+    """Write bytes, which needn't be valid frames, to a device."""
     request = device._websocket._req
     assert request is not None
     assert request.transport is not None
@@ -33,7 +33,7 @@ def write(device: ConnectedDevice, data: bytes) -> None:
 
 
 def frames(code: int, size: int, data: bytes) -> Callable[[ConnectedDevice], None]:
-    """A frame that claims a size, and what follows its head."""
+    """A frame header that declares this size, and the bytes after it."""
     return lambda device: write(device, struct.pack(">BBQ", 0x80 | code, 127, size) + data)
 
 
@@ -67,7 +67,7 @@ ANSWERED = {
 
 
 def test_hostile_peer(device: Device, reach: Reach) -> None:
-    """Frames of 4 GiB, bombs, unknown protocols, sessions without end: an error for each, and little memory."""
+    """Frames of 4 GiB, bombs, unknown protocols and endless sessions each get an error and take little memory."""
     connection = reach().device
     (process,) = device.processes
     before = peak_kib(process)
@@ -96,7 +96,7 @@ def test_hostile_peer(device: Device, reach: Reach) -> None:
 
 
 def test_files_that_are_none(device: Device, reach: Reach) -> None:
-    """Links, devices, FIFOs and paths that lead out of Chroot get an error each; nothing is touched."""
+    """Links, device files, FIFOs and paths out of Chroot each get an error, and nothing is changed."""
     folder = device.root / "exchange"
     folder.mkdir()
     os.mkfifo(folder / "fifo")

@@ -1,4 +1,4 @@
-"""Kills, cuts, stalls and restarts while users work: nothing is left, half done, or lost for long."""
+"""Kills, cuts, stalls and restarts during user sessions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BLOWS_AT_NIGHT = 50
 
 
 def test_blows(device: Device, is_nightly: bool) -> None:
-    """Whatever happens to program, line and server: no orphan, no half file, terminals go on, the device is back."""
+    """After any blow there is no orphan and no partial file, terminals continue, and the device reconnects."""
     rng = random.Random(SEED)
     ring = Ring(device, rng)
     kinds = [*BLOWS, "long_stall", *rng.choices(BLOWS, k=BLOWS_AT_NIGHT)] if is_nightly else ["kill", "cut", "restart"]

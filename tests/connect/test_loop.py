@@ -1,4 +1,4 @@
-"""The loop that everything of ``connect`` and ``dbus`` waits in."""
+"""The event loop of ``connect`` and ``dbus``."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def loop() -> Iterator[Loop]:
 
 
 def test_everyone_has_a_turn(loop: Loop) -> None:
-    """Whoever has always more to do keeps neither timers nor the end waiting."""
+    """A callback that keeps posting callbacks delays neither timers nor the end of the loop."""
     turns = 0
 
     def again() -> None:
@@ -34,7 +34,7 @@ def test_everyone_has_a_turn(loop: Loop) -> None:
 
 
 def test_cancelled_calls(loop: Loop) -> None:
-    """Calls that are cancelled long before they are due take no memory; all others are made."""
+    """Calls cancelled long before they are due don't accumulate in memory; all others are made."""
     made = list[int]()
     for number in range(5000):
         loop.call_later(600.0, lambda: None).cancel()
@@ -46,7 +46,7 @@ def test_cancelled_calls(loop: Loop) -> None:
 
 
 def test_call_that_is_cancelled_late(loop: Loop) -> None:
-    """A call may be cancelled twice, and after it was made, or by itself."""
+    """A call may be cancelled twice, after it was made, or by itself."""
     made = list[str]()
     first = loop.call_later(0.0, lambda: made.append("first"))
     loop.run_for(10.0, lambda: bool(made))
@@ -58,7 +58,7 @@ def test_call_that_is_cancelled_late(loop: Loop) -> None:
 
 
 def test_no_thread_to_be_had(loop: Loop) -> None:
-    """What needs a thread while the system gives none, as a program in a terminal can bring about, waits for one."""
+    """A background task for which the system has no thread waits for one; a program in a terminal can cause this."""
     done = list[bool]()
     before = threading.stack_size(1 << 46)
     try:

@@ -1,4 +1,4 @@
-"""The program: how it starts, what signals do, and how it comes back."""
+"""The program: start, signals and reconnection."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the user of the shell
 
 
 def ping(user: User) -> str:
-    """Ask the device whether it is there; returns the type of its answer."""
+    """Ping the device; returns the type of its reply."""
     user.send(Protocol.CONTROL, "ping")
     return user.receive().typ
 
 
 def test_not_enabled(device: Device) -> None:
-    """Without a configuration of its own the program does nothing, and ends by the code that no restart follows."""
+    """Without its configuration file the program exits with the code after which it isn't restarted."""
     done = device.run("connect")
     assert (78, "") == (done.returncode, done.stdout)
     assert 1 == done.stderr.count("CON02")
@@ -37,7 +37,7 @@ def test_not_enabled(device: Device) -> None:
 
 
 def test_configuration_of_another_user(device: Device) -> None:
-    """A configuration that another user could have written is refused: it says who gets a shell."""
+    """A configuration that another user could have written is refused, since it decides who gets a shell."""
     allow(device)
     (device.root / "etc/mender/mender-connect.conf").chmod(0o666)
     done = device.run("connect")
@@ -46,7 +46,7 @@ def test_configuration_of_another_user(device: Device) -> None:
 
 
 def test_without_wsproto(device: Device, tmp_path: Path) -> None:
-    """Without the package for websockets the program says what to install; no restart would help."""
+    """Without the websocket package the program says what to install, and isn't restarted."""
     (tmp_path / "wsproto.py").write_text("raise ModuleNotFoundError('none', name='wsproto')\n")
     allow(device)
     process = device.start("connect", environment={"PYTHONPATH": str(tmp_path)})
@@ -56,14 +56,14 @@ def test_without_wsproto(device: Device, tmp_path: Path) -> None:
 
 
 def test_a_second_one(shared_device: Device, user: User) -> None:
-    """A second program for the same device is refused, and the first goes on."""
+    """A second program for the same device is refused, and the first keeps running."""
     done = shared_device.run("connect")
     assert (1, True) == (done.returncode, "[STO13]" in done.stderr), done.stderr
     assert "pong" == ping(user)
 
 
 def test_authorised_again(device: Device, reach: Reach) -> None:
-    """A device whose token is refused when it comes back authenticates and connects."""
+    """A device whose token is refused on reconnection authenticates and connects."""
     user = reach()
     device.server.revoke_tokens(device.id)
     first = user.device
@@ -74,7 +74,7 @@ def test_authorised_again(device: Device, reach: Reach) -> None:
 
 
 def test_server_restarted(device: Device, reach: Reach) -> None:
-    """The program comes back when the server does, and a terminal goes on in the same session."""
+    """The program reconnects when the server is back, and a terminal continues in the same session."""
     user = reach()
     user.open_terminal()
     user.type("here=st''ill\r")
@@ -88,7 +88,7 @@ def test_server_restarted(device: Device, reach: Reach) -> None:
 
 
 def test_stopped_while_it_connects(device: Device) -> None:
-    """The program ends when it is stopped while a script of the authentication hangs, and the script with it."""
+    """If the program is stopped while a script of the authentication hangs, both end."""
     mark = f"39{os.getpid() % 100000:05d}"
     device.write_script("usr/share/mender/identity/mender-device-identity", f"sleep {mark}")
     process = start(device)
@@ -98,7 +98,7 @@ def test_stopped_while_it_connects(device: Device) -> None:
 
 
 def test_reload(device: Device, reach: Reach) -> None:
-    """SIGHUP takes both configuration files anew and connects again, which open terminals outlive."""
+    """SIGHUP reloads both configuration files and reconnects; open terminals continue."""
     user = reach()
     user.open_terminal()
     allow(device, FileTransfer={"Disable": True})
@@ -114,7 +114,7 @@ def test_reload(device: Device, reach: Reach) -> None:
 
 
 def test_reload_of_a_wrong_configuration(device: Device, reach: Reach) -> None:
-    """A configuration with an error is not taken: the old one stays in effect, and the connection too."""
+    """An invalid configuration isn't loaded: the previous one stays in effect, and the connection open."""
     user = reach()
     (process,) = device.processes
     allow(device, User=7)
@@ -126,7 +126,7 @@ def test_reload_of_a_wrong_configuration(device: Device, reach: Reach) -> None:
 
 
 def test_reload_of_other_users(device: Device, reach: Reach) -> None:
-    """A terminal that the new configuration wouldn't allow ends."""
+    """A terminal that the new configuration doesn't allow is ended."""
     user = reach()
     user.open_terminal()
     allow(device, Terminal={"Disable": True})
@@ -137,7 +137,7 @@ def test_reload_of_other_users(device: Device, reach: Reach) -> None:
 
 
 def test_notifications(device: Device, manager: Manager) -> None:
-    """The service manager hears when the program is ready, and whether the device is connected."""
+    """The service manager is notified when the program is ready, and whether the device is connected."""
     allow(device)
     process = device.start("connect", environment=manager.environment())
     manager.wait("READY=1")
@@ -150,7 +150,7 @@ def test_notifications(device: Device, manager: Manager) -> None:
 
 
 def test_remote_terminal_of_the_archived_client(device: Device) -> None:
-    """RemoteTerminal in mender.conf, where the archived Python client had it, disables terminals."""
+    """RemoteTerminal in mender.conf, where the archived Python client has it, disables terminals."""
     device.configure(RemoteTerminal=False)
     start(device)
     user = User(device.server.connected_device(device.id))
@@ -161,7 +161,7 @@ def test_remote_terminal_of_the_archived_client(device: Device) -> None:
 
 @pytest.mark.parametrize("what", ["check-update", "send-inventory"])
 def test_requests_reach_the_daemon(device: Device, reach: Reach, what: str) -> None:
-    """The server's wishes reach a daemon that would not poll or send its inventory for an hour."""
+    """The server's requests reach a daemon that wouldn't poll or send its inventory for an hour."""
     device.configure(UpdatePollIntervalSeconds=3600, InventoryPollIntervalSeconds=3600)
     kind = {"check-update": "next", "send-inventory": "inventory"}[what]
     daemon = device.daemon()
@@ -173,13 +173,13 @@ def test_requests_reach_the_daemon(device: Device, reach: Reach, what: str) -> N
 
 
 def test_no_daemon(user: User) -> None:
-    """A wish that reaches no daemon is answered so."""
+    """A request is answered with an error if no daemon is running."""
     user.send(Protocol.CLIENT, "check-update")
     assert ({"status": 2}, b"no daemon is running") == ((answer := user.receive()).props, answer.body)
 
 
 def test_log_of_a_session(shared_device: Device, user: User) -> None:
-    """The log names who has opened a terminal and for how long, but not what was typed or shown."""
+    """The log says who opened a terminal and for how long, but not what was typed or displayed."""
     user.open_terminal()
     user.type("echo sec''ret\r")
     user.read_until("secret")

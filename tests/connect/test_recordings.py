@@ -1,4 +1,4 @@
-"""The device's side of the recorded sessions, played by a device in memory."""
+"""The device's side of the recorded sessions, replayed with a device in memory."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def folder(tmp_path: Path) -> Path:
 @pytest.mark.skipif(os.geteuid() != 0, reason="the recorded files belong to several users")
 @pytest.mark.parametrize("name", SESSIONS)
 def test_recorded_session(name: str, folder: Path) -> None:
-    """The device answers as the stock one did, or better in a way that is listed; sizes of chunks are its own."""
+    """The device replies like the stock add-on, except for listed improvements and the sizes of chunks."""
     recorded, said = Replay(SESSIONS[name], folder).run()
     if name in BETTER or name in OTHER:
         assert recorded != said

@@ -1,4 +1,4 @@
-"""The connection, with real shells, and a server that is the other end of a pair of sockets."""
+"""The connection, with real shells and a server that is the other end of a socket pair."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Server:
 
     @property
     def opened(self) -> Opened:
-        """What the device gets."""
+        """The result of opening the connection, for the device."""
         return Opened(self.theirs, b"", "http://server.example.com")
 
     def send(self, message: Message) -> None:
@@ -56,13 +56,13 @@ class Server:
 
 
 def make_service(open_websocket: Callable[[], Opened], wake: Callable[[str], None] = lambda _: None) -> ConnectService:
-    """A device that connects like this."""
+    """A service that opens its connection like this."""
     settings = connect_settings(config_of())
     return ConnectService(open_websocket, settings, wake, "test", {}, NEVER_S, lambda: 0.0)
 
 
 def in_a_process(work: Callable[[], None]) -> None:
-    """Call a function of this file in a process of its own: where shells end, all other children are ended, too."""
+    """Run a function of this file in a process of its own, because the end of a shell also ends all other children."""
     program = f"from connect.test_service import {work.__name__} as work; work()"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False)
@@ -74,7 +74,7 @@ Run = Callable[..., ConnectService]
 
 @pytest.fixture
 def run() -> Iterator[Run]:
-    """Runs a device in a thread until the test ends; as in the program, the end of a child wakes it."""
+    """Runs a service in a thread until the test ends; the end of a child process wakes it, as in the program."""
     services: list[tuple[ConnectService, threading.Thread]] = []
 
     def run(open_websocket: Callable[[], Opened]) -> ConnectService:
@@ -92,7 +92,7 @@ def run() -> Iterator[Run]:
 
 
 def test_connecting_keeps_nothing_waiting(run: Run) -> None:
-    """While the server keeps a request for a connection waiting, everything else goes on."""
+    """A server that delays a connection request doesn't block anything else."""
     may_go_on, has_passed = threading.Event(), threading.Event()
     server = Server()
 
@@ -117,7 +117,7 @@ def test_programs_of_the_authentication() -> None:
 
 
 def run_a_program_of_the_authentication() -> None:
-    """Let a shell end while such a program runs."""
+    """End a shell while such a program runs."""
     first, second = Server(), Server()
     may_go_on, is_running, codes = threading.Event(), threading.Event(), list[int]()
 
@@ -141,10 +141,10 @@ def run_a_program_of_the_authentication() -> None:
     assert b"Shell started" == first.receive().body
     first.sock.close()
     assert is_running.wait(PATIENCE_S)
-    service.loop.post(lambda: service._terminals.end_all("a limit"))  # any limit ends it so
+    service.loop.post(lambda: service._terminals.end_all("a limit"))  # as any limit does
     wait_until(lambda: not len(service._terminals))
     service.child_ended()
-    time.sleep(0.05)  # were the program ended, it would be by now; if not, this shows nothing
+    time.sleep(0.05)  # if the program were killed, it would be by now; otherwise this has no effect
     may_go_on.set()
     second.send(Message(Protocol.CONTROL, "ping", "t"))
     while second.receive().typ != "pong":
@@ -157,7 +157,7 @@ def run_a_program_of_the_authentication() -> None:
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_fault_of_ours_ends_the_program() -> None:
-    """An error that nobody expects while connecting ends the program, so that the service manager starts it again."""
+    """An unexpected error while connecting ends the program, so that the service manager restarts it."""
 
     def open_websocket() -> Opened:
         raise ZeroDivisionError
@@ -169,7 +169,7 @@ def test_a_fault_of_ours_ends_the_program() -> None:
 
 
 def test_a_fault_of_ours_ends_one_session(caplog: pytest.LogCaptureFixture) -> None:
-    """An error that nobody expects while a message is handled ends its session alone, and is in the log."""
+    """An unexpected error while handling a message ends only its session, and is logged."""
 
     def wake(_: str) -> None:
         raise ZeroDivisionError
@@ -208,9 +208,9 @@ def test_garbage_without_end(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_pauses() -> None:
-    """After a connection that lasted a fleet returns over some seconds; after failures the pauses grow, up to a limit.
+    """After a long connection a fleet reconnects over some seconds; after failures the pauses grow, up to a limit.
 
-    A server that says when to come back is obeyed.
+    The server's Retry-After is obeyed.
     """
     reconnect = Reconnect(60.0, lambda: 0.5)
     assert RETURN_SECONDS / 2 == reconnect.after_loss(LASTING_SECONDS)
@@ -223,7 +223,7 @@ def test_pauses() -> None:
 
 
 def test_errors_that_the_server_answers(run: Run) -> None:
-    """A server that refuses is asked again after the pause that it asks for."""
+    """A server that refuses the connection is asked again after its Retry-After."""
     server, tries = Server(), list[float]()
 
     def open_websocket() -> Opened:

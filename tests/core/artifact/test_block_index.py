@@ -257,7 +257,7 @@ def many_pieces() -> tuple[bytes, bytes]:
     ],
 )
 def test_an_index_in_pieces_must_be_whole(change: Callable[[bytes], bytes]) -> None:
-    """A piece is missing, doubled, shorter, foreign, or in another place: no index, and the rest is still there."""
+    """An index with a missing, duplicate, short, foreign or misplaced piece isn't used; the payload stays complete."""
     stored, members = many_pieces()
     assert read(stored, members).index is not None
     reading = read(change(stored), members, size=len(stored + members))

@@ -522,7 +522,7 @@ def test_a_bomb_in_the_header_ends_early(compression: str) -> None:
 
 @pytest.mark.parametrize("compression", COMPRESSED)
 def test_a_bomb_in_the_payload_ends_before_it_is_expanded(compression: str) -> None:
-    """Files that are too large together are refused by what their headers say, in flat memory."""
+    """Payload files whose sizes are too large in total are refused because of their headers, in constant memory."""
     parts = Forge(compression=compression, files=[("a", bytes(1 << 19)), ("b", bytes(8 << 20))])
     message, peak = measured(parts.build(), Limits(payload_bytes=8 << 20))
     assert "data/0000.tar" + SUFFIXES[compression] + " contains files of more than 8388608 bytes" in message
@@ -650,7 +650,7 @@ def test_a_header_that_lies_is_not_looked_into() -> None:
 
 
 def test_the_signature_is_checked_before_anything_is_parsed() -> None:
-    """A broken manifest with a wrong signature is a wrong signature."""
+    """The signature is verified before the manifest is parsed: a malformed manifest is reported as wrongly signed."""
 
     def check(manifest: bytes, signature: bytes) -> None:
         raise ArtifactError(f"wrong: {manifest!r} {signature!r}")

@@ -115,7 +115,7 @@ def check_index(artifact: bytes) -> BlockIndex:
 
 @pytest.mark.parametrize("before", [0, 1, 100, 20_000, 40_000, 70_000])
 def test_the_largest_file_is_cut_into_blocks_from_its_start(before: int) -> None:
-    """Whatever precedes it in the payload, so that its blocks are those of the partition that it is written to."""
+    """Whatever precedes the largest file, its blocks are those of the partition to which the file is written."""
     payload = [source("first", b"x" * before), source("image", IMAGE), source("last", b"y" * 5000)]
     artifact = written(*payload)
     index = check_index(artifact)
@@ -186,7 +186,7 @@ def test_a_payload_that_no_device_would_use_the_index_of_gets_none() -> None:
 
 @pytest.mark.parametrize("name", [name for name in REAL if b"data/0000.tar" in (DATA / name).read_bytes()])
 def test_an_index_is_added_to_the_reference_tool_s_artifacts(name: str) -> None:
-    """Of whatever compression, signed and augmented ones, too: all but the payload stays, byte for byte."""
+    """An index can be added with any compression, to signed and augmented Artifacts; only the payload changes."""
     artifact = (DATA / name).read_bytes()
     header = outcome(artifact, accept_augmented=True)
     assert isinstance(header, Header), header

@@ -49,7 +49,7 @@ def described(path: Path) -> dict[str, Any]:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_each_is_read_as_the_kept_one(samples: Path, name: str) -> None:
-    """The tool of this machine writes what that of the samples did; the order of the scripts is by chance."""
+    """The tool on this machine writes what the one of the samples wrote, except for the order of the scripts."""
     kept, made = (described(directory / f"{name}.mender") for directory in (SAMPLES, samples))
     assert kept == made
 

@@ -170,7 +170,7 @@ def test_a_truncation_at_any_byte_is_refused(name: str, is_nightly: bool) -> Non
 
 @pytest.mark.parametrize(("name", "key"), [("signed-rsa", "rsa3072"), ("signed-ecdsa", "ecdsa")])
 def test_the_right_key_accepts_and_every_other_refuses(name: str, key: str) -> None:
-    """Any configured key will do, so that keys can be rotated; a wrong one alone refuses."""
+    """A signature by any configured key is accepted, so that keys can be rotated; any other key refuses it."""
     content = (DATA / f"{name}.mender").read_bytes()
     right, other = load(DATA / f"{key}.pub"), load(DATA / "other.pub")
     assert isinstance(outcome(content, check_signature=check_with(right)), Header)
