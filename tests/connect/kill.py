@@ -125,8 +125,8 @@ class Tally:
 
     Attributes:
         blows: the number of blows of each kind.
-        problems: what was wrong afterwards: something that a terminal had started was left, a file was neither the old
-            nor the new one, a terminal was gone although the program had gone on.
+        problems: what was wrong afterwards: a process that a terminal had started was left, a file was neither the old
+            nor the new one, or a terminal was gone although the program had kept running.
         whole: the number of uploads that were completed.
         slowest_seconds: the longest time from the end of a blow until the device was connected again.
     """

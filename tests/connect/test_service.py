@@ -112,7 +112,7 @@ def test_connecting_keeps_nothing_waiting(run: Run) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="the user of the shells is root")
 def test_programs_of_the_authentication() -> None:
-    """A program that runs while the device connects is neither ended nor missed when a shell ends meanwhile."""
+    """If a shell ends while the device connects, a program of the authentication keeps running and its exit code."""
     in_a_process(run_a_program_of_the_authentication)
 
 
@@ -190,7 +190,7 @@ def test_a_fault_of_ours_ends_one_session(caplog: pytest.LogCaptureFixture) -> N
 
 
 def test_garbage_without_end(caplog: pytest.LogCaptureFixture) -> None:
-    """A server that sends what is no message fills no log: after some of them the rest of a connection isn't told."""
+    """After some invalid messages, further ones of a connection aren't logged, so that they can't fill the log."""
     server = Server()
     service = make_service(lambda: server.opened)
     thread = threading.Thread(target=service.run)

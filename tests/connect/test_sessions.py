@@ -1,4 +1,4 @@
-"""Sessions, terminals and transfers in memory: what is said, and when."""
+"""Sessions, terminals and transfers in memory: which messages are sent, and when."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ SHELL, FILES = Protocol.SHELL, Protocol.FILES
 
 
 def said(messages: list[Message]) -> list[tuple[str, Any]]:
-    """Types and status or body of messages, in short."""
+    """The type of each message with its status or body."""
     return [(one.typ, one.props.get("status", one.body)) for one in messages]
 
 
 def ask(world: World, typ: str, sid: str = "s", **body: Any) -> list[Message]:
-    """Ask for something about files."""
+    """Send a request of the file protocol."""
     return world.receive(Message(FILES, typ, sid, {"user_id": "u"}, pack(body)))
 
 
 def new_shell(world: World, sid: str = "s", user: str = "u") -> list[Message]:
-    """Ask for a terminal."""
+    """Open a terminal."""
     return world.receive(Message(SHELL, "new", sid, {"user_id": user}))
 
 
@@ -40,7 +40,7 @@ def new_shell(world: World, sid: str = "s", user: str = "u") -> list[Message]:
 
 
 def test_silent_session() -> None:
-    """A session without a message for 48 s is asked, and ended 12 s later; its transfer ends with it."""
+    """A session that is silent for 48 s is pinged, and ended 12 s later together with its transfer."""
     world = World()
     world.receive(Message(Protocol.CONTROL, "ping", "s"))
     world.taken()
@@ -55,7 +55,7 @@ def test_silent_session() -> None:
 
 
 def test_answered_session() -> None:
-    """A session that answers goes on for as long as it likes."""
+    """A session that answers its pings is never ended."""
     world = World()
     world.receive(Message(Protocol.CONTROL, "ping", "s"))
     for _ in range(20):
@@ -65,7 +65,7 @@ def test_answered_session() -> None:
 
 
 def test_sessions_without_end() -> None:
-    """A peer that opens sessions without end is refused, and the device doesn't grow."""
+    """The number of sessions that a peer can open is limited, and so is their memory."""
     world = World()
     for number in range(MOST_SESSIONS + 100):
         world.receive(Message(Protocol.CONTROL, "ping", f"s{number}"))
@@ -77,7 +77,7 @@ def test_sessions_without_end() -> None:
 
 
 def test_full_of_sessions() -> None:
-    """A peer that opens sessions without end doesn't keep others from their terminals."""
+    """A peer that opens endless sessions doesn't disturb existing terminals."""
     world = World()
     new_shell(world)
     world.timers.advance(50)
@@ -88,7 +88,7 @@ def test_full_of_sessions() -> None:
 
 
 def test_properties_of_any_kind(tmp_path: Path) -> None:
-    """Whatever properties a request has, its answers have them, too."""
+    """A reply returns the properties of its request, whatever their types."""
     world = World()
     for value in (Extension(5, bytes(300)), Extension(5, bytes(70000)), {"a": [1, {2: b"x"}]}, [1.5, None]):
         (error,) = world.receive(Message(FILES, "stat", "s", {"x": value}, pack({"path": f"{tmp_path}/f"})))
@@ -99,7 +99,7 @@ def test_properties_of_any_kind(tmp_path: Path) -> None:
 
 
 def test_terminal_that_runs_for_too_long() -> None:
-    """A terminal ends after the whole time that it may take, whatever is typed."""
+    """A terminal is ended after its maximum duration, whatever is typed."""
     world = World(Sessions={"ExpireAfter": 15})
     new_shell(world)
     for _ in range(16):
@@ -119,14 +119,14 @@ def test_user_without_an_answer() -> None:
 
 
 def test_terminal_without_a_session() -> None:
-    """A terminal needs the id of a session: the server would end the connection for an answer without one."""
+    """A terminal without a session id isn't opened: the server would close the connection upon a reply without one."""
     world = World()
     assert [] == new_shell(world, "")
     assert [] == world.shells.started
 
 
 def test_terminal_of_another_user() -> None:
-    """A user neither types into the terminal of another one, nor ends it; the server, which names no user, does."""
+    """A user can't type into or end another user's terminal; the server, whose messages name no user, can end it."""
     world = World()
     new_shell(world)
     for typ, answers in (("shell", [("shell", 2)]), ("stop", [("stop", 2)]), ("resize", []), ("pong", [])):
@@ -139,7 +139,7 @@ def test_terminal_of_another_user() -> None:
 
 
 def test_most_shells() -> None:
-    """A device has so many shells, whoever asks for another one."""
+    """The number of shells on a device is limited across all users."""
     world = World()
     for number in range(MOST_SHELLS):
         assert [("new", 1)] == said(new_shell(world, f"s{number}", f"u{number}"))
@@ -148,7 +148,7 @@ def test_most_shells() -> None:
 
 
 def test_shells_outlive_a_gap_but_not_a_long_one() -> None:
-    """Shells go on while the connection is lost for some minutes; nobody has to answer meanwhile."""
+    """Shells continue while the connection is lost for some minutes, and needn't be answered meanwhile."""
     world = World(Sessions={"ExpireAfterIdle": 100000})
     new_shell(world)
     world.sessions.close()
@@ -163,7 +163,7 @@ def test_shells_outlive_a_gap_but_not_a_long_one() -> None:
 
 
 def test_input_that_nobody_reads() -> None:
-    """Input that is dropped is told."""
+    """Dropped input is reported."""
     world = World()
     new_shell(world)
     world.shells.started[0].is_deaf = True
@@ -171,9 +171,9 @@ def test_input_that_nobody_reads() -> None:
 
 
 def test_pace() -> None:
-    """Output comes in ten frames per 20 ms at most, and a minute of it without end stays below 8 MiB.
+    """Output is limited to ten frames per 20 ms, and a minute of endless output stays below 8 MiB.
 
-    Whoever types sees the answer all the same.
+    After input the next frame may be sent sooner.
     """
     pace, now, frames = Pace(0.0), 0.0, list[float]()
     while now < 60:
@@ -191,7 +191,7 @@ def test_pace() -> None:
 
 
 def test_no_expiry() -> None:
-    """Without StopExpired a terminal stays as long as its user answers."""
+    """Without StopExpired a terminal stays open as long as its user answers."""
     world = World(Sessions={"StopExpired": False, "ExpireAfter": 15, "ExpireAfterIdle": 15})
     new_shell(world)
     for _ in range(1000):
@@ -201,7 +201,7 @@ def test_no_expiry() -> None:
 
 
 def test_idle_terminal() -> None:
-    """A terminal without input ends after the configured time, and its user is told; by default after 10 minutes."""
+    """A terminal without input ends after the configured time, by default 10 minutes, and its user is told."""
     for keys, seconds in (({}, 600), ({"Sessions": {"ExpireAfterIdle": 20}}, 20)):
         world = World(**keys)
         new_shell(world)
@@ -216,7 +216,7 @@ def test_idle_terminal() -> None:
 
 
 def test_most_output() -> None:
-    """Shortly before the server ends a session, its user reads that, and the shell ends."""
+    """Shortly before the server would end a session for too much output, its user is told and the shell is ended."""
     world = World()
     new_shell(world)
     (shell,) = world.shells.started
@@ -228,7 +228,7 @@ def test_most_output() -> None:
 
 
 def test_congestion() -> None:
-    """Nothing is read from a shell while the connection is slower."""
+    """Nothing is read from a shell while the connection is congested."""
     world = World()
     new_shell(world)
     (shell,) = world.shells.started
@@ -241,7 +241,7 @@ def test_congestion() -> None:
 
 
 def test_window(tmp_path: Path) -> None:
-    """No more chunks are under way than the server stores, and none while the connection is slower."""
+    """No more chunks are in flight than the server buffers, and none are sent while the connection is congested."""
     (tmp_path / "f").write_bytes(os.urandom(CHUNK_BYTES * 30))
     world = World()
     chunks = ask(world, "get_file", path=str(tmp_path / "f"))
@@ -269,7 +269,7 @@ def upload(world: World, path: Path, *parts: bytes) -> list[Message]:
 
 
 def test_upload(tmp_path: Path) -> None:
-    """A file is acknowledged in whole when it is in its place; nothing else is left in the directory."""
+    """The last acknowledgement follows when the file is in place; the directory contains nothing else."""
     world = World()
     world.disk.is_held = True
     answers = upload(world, tmp_path / "f", *[b"x" * 4096] * 25)
@@ -283,7 +283,7 @@ def test_upload(tmp_path: Path) -> None:
 
 
 def test_upload_without_nameless_files(tmp_path: Path) -> None:
-    """On a file system without files that have no name, an upload replaces a file all the same."""
+    """On a file system that doesn't support unnamed files, an upload replaces a file all the same."""
     (tmp_path / "f").write_text("old")
     world = World()
     world.open_nameless = lambda _: None
@@ -292,7 +292,7 @@ def test_upload_without_nameless_files(tmp_path: Path) -> None:
 
 
 def test_user_who_waits_for_each_answer(tmp_path: Path) -> None:
-    """A chunk is acknowledged as soon as no other one is there, for users who wait for that before they go on."""
+    """A chunk is acknowledged as soon as no other one follows, for users who wait for each acknowledgement."""
     world = World()
     ask(world, "put_file", path=str(tmp_path / "f"))
     offset = 0
@@ -312,9 +312,9 @@ ENDS = ["close", "error", "lost", "silence", "wrong offset"]
 @pytest.mark.parametrize("is_nameless", [True, False])
 @pytest.mark.parametrize("end", ENDS)
 def test_upload_that_ends_early(tmp_path: Path, end: str, *, is_nameless: bool) -> None:
-    """Of an upload that doesn't come to its end nothing is left, and the file that was there stays.
+    """An incomplete upload leaves nothing behind, and the existing file stays.
 
-    It has no name before its end, where the file system can do that; else it has another one.
+    Until its end the upload has no name, if the file system supports that, else a temporary one.
     """
     (tmp_path / "f").write_text("old")
     world = World()
@@ -363,7 +363,7 @@ REFUSALS: list[tuple[dict[str, Any], str, str, int]] = [
 
 @pytest.mark.parametrize(("limits", "typ", "name", "code"), REFUSALS, ids=range(len(REFUSALS)))
 def test_refused_files(tmp_path: Path, limits: dict[str, Any], typ: str, name: str, code: int) -> None:
-    """What must not be read or written is refused before the first byte, with a status for the user."""
+    """A file that must not be read or written is refused before the first byte, with a status for the user."""
     for directory in ("dir", "other"):
         (tmp_path / directory).mkdir()
     for file in ("secret", "directory", "dir/inside"):
@@ -382,7 +382,7 @@ def test_refused_files(tmp_path: Path, limits: dict[str, Any], typ: str, name: s
 
 @pytest.mark.parametrize("source", ["/a\0b", "\0", "/x/..", "."])
 def test_name_that_is_none(tmp_path: Path, source: str) -> None:
-    """In a directory, an upload gets the name that it has at its sender, if that is a name."""
+    """An upload to a directory gets its name from the sender, which is refused unless it is a file name."""
     world = World()
     (error,) = ask(world, "put_file", path=str(tmp_path), src_path=source)
     assert "error" == error.typ
@@ -390,7 +390,7 @@ def test_name_that_is_none(tmp_path: Path, source: str) -> None:
 
 
 def test_link_that_cannot_be_read() -> None:
-    """A link that may not be read, as those of other processes, is an error for its user."""
+    """A link that can't be read, such as one of another process, is reported as an error."""
     world = World()
     for typ in ("stat", "get_file", "put_file"):
         (error,) = ask(world, typ, path="/proc/1/root/no-such/x")
@@ -398,7 +398,7 @@ def test_link_that_cannot_be_read() -> None:
 
 
 def test_long_name(tmp_path: Path) -> None:
-    """A file may have the longest name that there can be, in bytes."""
+    """A file may have the longest possible name, in bytes."""
     world = World()
     name = "ä" * 127 + "x"
     upload(world, tmp_path / name, b"x")
@@ -406,14 +406,14 @@ def test_long_name(tmp_path: Path) -> None:
 
 
 def test_file_that_is_larger_than_it_says() -> None:
-    """What a file has more than its size said is not sent, where the size is limited."""
+    """A file with more content than its size says is subject to the size limit all the same."""
     world = World(Limits={"Enabled": True, "FileTransfer": {"MaxFileSize": 100}})
     (error,) = ask(world, "get_file", path="/proc/meminfo")
     assert 413 == decode_body(error)["code"]
 
 
 def test_link_that_comes_later(tmp_path: Path) -> None:
-    """A link that takes the place of a directory or a file once a path is resolved is not followed."""
+    """A link that replaces a directory or file after its path was resolved isn't followed."""
     (tmp_path / "outside").mkdir()
     (tmp_path / "outside/f").write_text("secret")
     (tmp_path / "d").symlink_to("outside")
@@ -421,13 +421,13 @@ def test_link_that_comes_later(tmp_path: Path) -> None:
     for real in ("d/f", "f"):
         with pytest.raises(OSError, match=r"Not a directory|symbolic links"):
             open_file(f"{tmp_path}/{real}", os.O_RDONLY)
-    descriptor = open_file(f"{tmp_path}/f", os.O_PATH)  # the link itself, of which nothing is read
+    descriptor = open_file(f"{tmp_path}/f", os.O_PATH)  # the link itself, without reading through it
     assert stat.S_ISLNK(os.fstat(descriptor).st_mode)
     os.close(descriptor)
 
 
 def test_pattern_of_directories(tmp_path: Path) -> None:
-    """Chroot may be a pattern for directories: a path lies below one of them once it is resolved."""
+    """Chroot may be a pattern of directories: a resolved path must be below one of them."""
     for directory in ("a/share", "a/share/deep", "b/share", "b/other", "share", "plain[1]"):
         (tmp_path / directory).mkdir(parents=True)
         (tmp_path / directory / "f").write_text("f")
@@ -450,7 +450,7 @@ def test_pattern_of_directories(tmp_path: Path) -> None:
 
 
 def test_mode_and_owner(tmp_path: Path) -> None:
-    """An upload gets the mode that was asked for, without suid, or the one of Umask."""
+    """An upload gets the requested mode without suid, or the mode of Umask."""
     world = World()
     ask(world, "put_file", path=str(tmp_path / "f"), mode=0o4755)
     world.receive(Message(FILES, "file_chunk", "s", {"offset": 0}))
@@ -462,7 +462,7 @@ def test_mode_and_owner(tmp_path: Path) -> None:
 
 
 def test_rate(tmp_path: Path) -> None:
-    """After so many bytes in a minute no transfer begins until the minute is over."""
+    """Once the limit of bytes per minute is reached, no transfer starts until the minute is over."""
     (tmp_path / "f").write_bytes(bytes(60000))
     limits = {"Counters": {"MaxBytesTxPerMinute": 50000}}
     world = World(Limits={"Enabled": True, "FileTransfer": limits})
@@ -478,7 +478,7 @@ def test_rate(tmp_path: Path) -> None:
 
 
 def test_wake() -> None:
-    """The server's wish reaches the daemon, with and without a session."""
+    """The server's request reaches the daemon, with and without a session."""
     world = World()
     for sid in ("", "s"):
         assert [("check-update", 1)] == said(world.receive(Message(Protocol.CLIENT, "check-update", sid)))
@@ -491,6 +491,6 @@ def test_wake() -> None:
 
 
 def test_settings() -> None:
-    """The names of keys match without case, and RemoteTerminal of the archived client disables terminals."""
+    """Keys are matched case-insensitively, and RemoteTerminal of the archived client disables terminals."""
     assert 100 == config_of(terminal={"WIDTH": 100}).terminal_width
     assert not config_of(RemoteTerminal=False).has_terminals

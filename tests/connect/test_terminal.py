@@ -17,7 +17,7 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the user of the shell
 
 
 def processes_with(mark: str) -> list[int]:
-    """The processes whose command line holds a text."""
+    """The processes whose command line contains this text."""
     found = []
     for path in Path("/proc").iterdir():
         if path.name.isdigit():
@@ -30,7 +30,7 @@ def processes_with(mark: str) -> list[int]:
 
 
 def test_a_shell_of_its_user(reach: Reach) -> None:
-    """A terminal is a login shell on a real terminal of the size asked for, in the home of its user."""
+    """A terminal is a login shell of the requested size, in the home directory of its user."""
     user = reach(ShellCommand="/bin/bash")
     answer = user.open_terminal(width=90, height=33)
     assert ("new", {"status": 1}, b"Shell started") == (answer.typ, answer.props, answer.body)
@@ -41,7 +41,7 @@ def test_a_shell_of_its_user(reach: Reach) -> None:
 
 
 def test_another_user(reach: Reach) -> None:
-    """A shell has the rights and groups of its user, no descriptor but its terminal, and a small environment."""
+    """A shell has its user's permissions and groups, no descriptor but its terminal, and a small environment."""
     user = reach(User="nobody", ShellCommand="/bin/bash")
     user.open_terminal()
     user.type("id -u; id -G; echo fds /proc/$$/fd/*; compgen -e | xargs; echo do''ne\r")
@@ -57,7 +57,7 @@ def test_another_user(reach: Reach) -> None:
 
 
 def test_resize(user: User) -> None:
-    """A terminal takes a new size, and ignores one that is none."""
+    """A terminal is resized, and an invalid size ignored."""
     user.open_terminal()
     user.send(1, "resize", terminal_width=132, terminal_height=43)
     user.send(1, "resize", terminal_width=0, terminal_height=0)
@@ -68,7 +68,7 @@ def test_resize(user: User) -> None:
 
 
 def test_interrupt(user: User) -> None:
-    """Ctrl-C ends what runs in the terminal, and the shell goes on."""
+    """Ctrl-C interrupts the program in the terminal, and the shell continues."""
     user.open_terminal()
     user.type("sh -c \"echo be''gun; exec sleep 3600\"\r")  # says it when it has the terminal
     user.read_until("begun")
@@ -78,7 +78,7 @@ def test_interrupt(user: User) -> None:
 
 
 def test_exit(user: User) -> None:
-    """A shell that ends by itself ends the session at once, and its user may open another one."""
+    """A shell that exits ends its session at once, and its user may open another one."""
     user.open_terminal()
     user.type("echo la''st; exit 3\r")
     seen, stop = user.read_to_stop()
@@ -88,7 +88,7 @@ def test_exit(user: User) -> None:
 
 
 def test_stop(user: User) -> None:
-    """What a shell has started ends with it: children, jobs, and what has left its session."""
+    """The processes that a shell started end with it: children, jobs, and those that left its session."""
     user.open_terminal()
     marks = [f"36{os.getpid() % 1000:03d}{number}" for number in range(3)]
     user.type(
@@ -103,7 +103,7 @@ def test_stop(user: User) -> None:
 
 
 def test_a_shell_that_ignores_the_hang_up(user: User) -> None:
-    """A program that ignores the hang-up is killed after a while, and meanwhile other sessions go on."""
+    """A program that ignores SIGHUP is killed after a while; meanwhile other sessions continue."""
     user.open_terminal()
     user.type("trap '' HUP TERM INT; echo de''af; while :; do sleep 1; done\r")
     user.read_until("deaf")
@@ -116,7 +116,7 @@ def test_a_shell_that_ignores_the_hang_up(user: User) -> None:
 
 
 def test_end_of_the_program(device: Device, reach: Reach) -> None:
-    """The program says goodbye when it is stopped, and leaves no process behind."""
+    """When the program is stopped, it tells the user and leaves no process behind."""
     user = reach()
     user.open_terminal()
     mark = f"37{os.getpid() % 1000:03d}"
@@ -129,7 +129,7 @@ def test_end_of_the_program(device: Device, reach: Reach) -> None:
 
 
 def test_second_terminal(user: User) -> None:
-    """A user has one terminal unless more are allowed; the first goes on."""
+    """A user may have one terminal unless more are allowed; a refused second one doesn't affect the first."""
     user.open_terminal()
     other = User(user.device, user.user)
     assert ({"status": 2}, b"user has too many open sessions") == (
@@ -143,7 +143,7 @@ def test_second_terminal(user: User) -> None:
 
 
 def test_connection_lost(shared_device: Device, user: User) -> None:
-    """A terminal outlives a connection that is cut: after the reconnection the same session goes on."""
+    """A terminal survives a lost connection: after the reconnection the same session continues."""
     user.open_terminal()
     user.type("here=st''ill\r")
     user.read_until("\r\n")
@@ -155,7 +155,7 @@ def test_connection_lost(shared_device: Device, user: User) -> None:
 
 
 def test_memory_of_a_flood(device: Device, reach: Reach) -> None:
-    """Output without end takes no memory: what can't be sent is not read."""
+    """Endless output takes constant memory, since output that can't be sent isn't read."""
     user = reach()
     user.open_terminal()
     user.type("yes\r")
@@ -170,7 +170,7 @@ def test_memory_of_a_flood(device: Device, reach: Reach) -> None:
 
 
 def test_flood(reach: Reach) -> None:
-    """Output without end neither keeps other sessions waiting nor a Ctrl-C."""
+    """Endless output blocks neither other sessions nor Ctrl-C."""
     user = reach(Sessions={"MaxPerUser": 2})
     user.open_terminal()
     other = User(user.device)

@@ -1,4 +1,4 @@
-"""The commands of the dev server for users of device connect, as they are typed."""
+"""The dev server's commands for users of device connect, run as a user types them."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ PROGRAM = Path(sys.executable).parent / "mender-devserver"
 
 
 def command(device: Device, *words: str, program: Path | None = None) -> list[str]:
-    """A command to the device's server."""
+    """A command line for the device's server."""
     return [
         str(program or forking.program().with_name(PROGRAM.name)),
         *words,
@@ -46,7 +46,7 @@ def command(device: Device, *words: str, program: Path | None = None) -> list[st
 
 
 def run(device: Device, *words: str) -> subprocess.CompletedProcess[str]:
-    """Run a command in this process, which spares its start."""
+    """Run a command in this process, to save the time to start one."""
     before = signal.getsignal(signal.SIGTERM)
     try:
         return call(*words, "--directory", str(device.server.directory), main=main)
@@ -55,7 +55,7 @@ def run(device: Device, *words: str) -> subprocess.CompletedProcess[str]:
 
 
 def run_process(device: Device, *words: str, text: str = "") -> subprocess.CompletedProcess[str]:
-    """Run a command to its end."""
+    """Run a command in a process of its own until it ends."""
     return subprocess.run(
         command(device, *words), input=text, capture_output=True, text=True, timeout=PATIENCE_S, check=False
     )
@@ -66,8 +66,8 @@ class Window:
 
     Args:
         words: the command.
-        rows: of the terminal.
-        columns: of the terminal.
+        words: the command line.
+        rows: the height of the terminal.
     """
 
     def __init__(self, words: list[str], rows: int = 24, columns: int = 80) -> None:
@@ -85,15 +85,15 @@ class Window:
         )
 
     def resize(self, rows: int, columns: int) -> None:
-        """Change the size."""
+        """Resize the terminal."""
         fcntl.ioctl(self._ours, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
     def type(self, text: str) -> None:
-        """Type."""
+        """Type a text."""
         os.write(self._ours, text.encode())
 
     def see(self, text: str) -> None:
-        """Wait for a text; what was seen before it is forgotten."""
+        """Wait for a text; it and everything before it are discarded."""
         end = time.monotonic() + PATIENCE_S
         while text not in self.seen:
             assert time.monotonic() < end, self.seen
@@ -102,19 +102,19 @@ class Window:
         self.seen = self.seen.partition(text)[2]
 
     def hang_up(self) -> None:
-        """Close the window under the command."""
+        """Close the terminal while the command runs."""
         for number in (self._ours, self.tty):
             os.close(number)
         self._ours = self.tty = os.open(os.devnull, os.O_RDWR)
 
     def end(self) -> int:
-        """The exit code; the terminal is again as it was."""
+        """Return the exit code; the terminal's settings must be restored."""
         code = self.process.wait(PATIENCE_S)
         assert self.before == termios.tcgetattr(self.tty)
         return code
 
     def close(self) -> None:
-        """Close the window."""
+        """End the command and close the terminal."""
         if self.process.poll() is None:
             self.process.kill()
             self.process.wait()
@@ -137,7 +137,7 @@ def window(device: Device) -> Iterator[Window]:
 
 
 def test_terminal(reached: Device) -> None:
-    """A terminal has the size of the one that it runs in, passes on control keys, and ends with its shell."""
+    """A terminal on the device has the size of the local one, passes on control keys, and ends with its shell."""
     with window(reached) as one:
         one.type("stty size\r")
         one.see("33 90")
@@ -151,7 +151,7 @@ def test_terminal(reached: Device) -> None:
 
 
 def test_leave(reached: Device) -> None:
-    """Ctrl-] leaves a terminal whose shell is busy, and the device stops it."""
+    """Ctrl-] leaves a terminal whose shell is busy, and the device ends the shell."""
     with window(reached) as one:
         one.type("echo be''gun; sleep 3600\r")
         one.see("begun")
@@ -161,7 +161,7 @@ def test_leave(reached: Device) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 def test_terminal_is_stopped(reached: Device, number: signal.Signals) -> None:
-    """A signal ends the command, and the terminal that it runs in is as before."""
+    """A signal ends the command, and the local terminal is restored."""
     with window(reached) as one:
         one.process.send_signal(number)
         assert 1 == one.end()
@@ -169,7 +169,7 @@ def test_terminal_is_stopped(reached: Device, number: signal.Signals) -> None:
 
 
 def test_server_is_gone(device: Device) -> None:
-    """The end of the server ends the command, and the terminal that it runs in is as before."""
+    """When the server stops, the command ends, and the local terminal is restored."""
     start(device)
     device.server.connected_device(device.id)
     with window(device) as one:
@@ -179,7 +179,7 @@ def test_server_is_gone(device: Device) -> None:
 
 
 def test_without_a_terminal(reached: Device, tmp_path: Path) -> None:
-    """Commands can come from a pipe or a file, many at once, and the end of them ends the shell."""
+    """Input can come from a pipe or a file, many lines at once, and its end ends the shell."""
     script = "".join(f"echo $(({number} * 2))\n" for number in range(2000))
     done = run_process(reached, "terminal", reached.id, text="stty -echo\n" + script + "sleep 2\n")
     assert (0, "") == (done.returncode, done.stderr)
@@ -190,11 +190,11 @@ def test_without_a_terminal(reached: Device, tmp_path: Path) -> None:
             command(reached, "terminal", reached.id), stdin=file, capture_output=True, text=True, check=False
         )
     assert 0 == read.returncode
-    assert 2 == read.stdout.count("from a file")  # what is typed is shown
+    assert 2 == read.stdout.count("from a file")  # the input is echoed
 
 
 def test_not_connected(device: Device) -> None:
-    """A device that isn't connected is named, with what to do; an unknown one, too."""
+    """The message names a device that isn't connected and what to do, or a device that is unknown."""
     device.server.wait_until(lambda: True)
     for words in (
         ("terminal", device.id),
@@ -220,7 +220,7 @@ def test_not_connected(device: Device) -> None:
     ],
 )
 def test_refused_terminal(device: Device, keys: dict[str, object], reason: str) -> None:
-    """A terminal that the device refuses is said, with what to change."""
+    """If the device refuses a terminal, the message says what to change."""
     start(device, **keys)
     device.server.connected_device(device.id)
     with BlockingSession(device.server.contact, device.id) as session:
@@ -233,7 +233,7 @@ def test_refused_terminal(device: Device, keys: dict[str, object], reason: str) 
 
 
 def test_window_is_closed(reached: Device) -> None:
-    """A window that is closed ends the command, without a word about it."""
+    """When its window is closed, the command ends without a message about it."""
     with window(reached) as one:
         one.hang_up()
         assert 1 == one.process.wait(PATIENCE_S)
@@ -243,7 +243,7 @@ def test_window_is_closed(reached: Device) -> None:
 
 
 def test_copy(reached: Device, tmp_path: Path) -> None:
-    """A file is copied to a device and back, with its permissions, and both ways tell the same digest."""
+    """A file is copied to a device and back with its permissions, and both commands print the same digest."""
     content = os.urandom(1_000_000)
     local, remote, back = tmp_path / "local", tmp_path / "remote", tmp_path / "back"
     local.write_bytes(content)
@@ -275,7 +275,7 @@ def test_copy(reached: Device, tmp_path: Path) -> None:
 def test_copy_is_refused(
     reached: Device, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, target: str, code: int, text: str
 ) -> None:
-    """What can't be copied is said in one line, and leaves nothing behind."""
+    """A copy that isn't possible is reported in one line, and leaves nothing behind."""
     monkeypatch.chdir(tmp_path)
     before = set(tmp_path.iterdir())
     done = run(reached, "cp", source.format(id=reached.id), target.format(id=reached.id))
@@ -286,7 +286,7 @@ def test_copy_is_refused(
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_copy_is_stopped(reached: Device, tmp_path: Path, number: signal.Signals) -> None:
-    """A download that is stopped leaves the file that was there, and no other."""
+    """A download that is interrupted leaves only the previous file."""
     target = tmp_path / "down" / "file"
     target.parent.mkdir()
     target.write_text("before")
@@ -307,7 +307,7 @@ def test_copy_is_stopped(reached: Device, tmp_path: Path, number: signal.Signals
 
 
 def serve_echo(kind: socket.SocketKind) -> socket.socket:
-    """A socket that answers what it gets, in capitals."""
+    """A socket that echoes its input in capitals."""
     listener = socket.socket(socket.AF_INET, kind)
     listener.bind(("127.0.0.1", 0))
 
@@ -335,7 +335,7 @@ def serve_echo(kind: socket.SocketKind) -> socket.socket:
 
 @contextmanager
 def forwarding(device: Device, *forwards: str) -> Iterator[tuple[subprocess.Popen[str], list[int]]]:
-    """The command, and the local ports."""
+    """The command, and its local ports."""
     with subprocess.Popen(
         command(device, "port-forward", device.id, *forwards), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
@@ -373,7 +373,7 @@ def test_ports(reached: Device) -> None:
 
 
 def test_remote_end_closes(reached: Device) -> None:
-    """What the remote side has sent before it closes arrives, and then the local connection ends."""
+    """All data that the remote side sent before closing arrives, and then the local connection is closed."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def serve() -> None:
@@ -394,7 +394,7 @@ def test_remote_end_closes(reached: Device) -> None:
 
 
 def test_nothing_listens(reached: Device) -> None:
-    """A port where nothing listens is said once, the connection ends, and the command goes on."""
+    """A port without a listener is reported once, its connection is closed, and the command keeps running."""
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
     with forwarding(reached, f"0:{port}") as (process, ports):
@@ -409,7 +409,7 @@ def test_nothing_listens(reached: Device) -> None:
 
 
 def test_ports_are_disabled(device: Device) -> None:
-    """A device that forwards no ports is named as the cause, and the connection ends."""
+    """If the device allows no port forwarding, the message says so, and the connection is closed."""
     start(device, PortForward={"Disable": True})
     device.server.connected_device(device.id)
     with forwarding(device, "0:80") as (process, ports):
@@ -424,14 +424,14 @@ def test_ports_are_disabled(device: Device) -> None:
 
 @pytest.mark.parametrize("text", ["80", "x:80", "80:y:", "1:2:3:4", "sctp/1:2", "70000:1", "1:0"])
 def test_wrong_forward(device: Device, text: str) -> None:
-    """What is no forward is said with an example."""
+    """An invalid forward is reported with an example."""
     done = run(device, "port-forward", "x", text)
     assert 64 == done.returncode
     assert done.stderr.startswith(f"mender-devserver: cannot read '{text}': write it as [udp/]LOCAL_PORT:[HOST:]PORT")
 
 
 def test_local_port_in_use(reached: Device) -> None:
-    """A local port that is in use is named."""
+    """The message names a local port that is in use."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         done = run(reached, "port-forward", reached.id, f"{port}:80")

@@ -1,4 +1,4 @@
-"""Users of the dev server and a device with ``connect``: terminals and files, over the paths of the real server."""
+"""Users of the dev server and a device with ``connect``: terminals and files, over the API of the real server."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the user of the shell
 
 
 def connected(device: Device, **keys: object) -> Device:
-    """The device, when it is connected."""
+    """Start ``connect`` on the device, and return when it is connected."""
     start(device, **keys)
     device.server.connected_device(device.id)
     return device
 
 
 def read_until(session: BlockingSession, text: str) -> str:
-    """The output of a terminal until a text has come."""
+    """The output of a terminal up to and including this text."""
     seen = b""
     while text.encode() not in seen:
         message = session.receive(PATIENCE_S)
@@ -41,7 +41,7 @@ def read_until(session: BlockingSession, text: str) -> str:
 
 
 def get(device: Device, path: str, method: str = "GET") -> tuple[int, object]:
-    """The status and the JSON of an answer."""
+    """The status and the JSON body of a reply."""
     contact = device.server.contact
     connection = contact.connect()
     connection.request(method, DEVICES + path, headers={"Authorization": f"Bearer {contact.token}"})
@@ -52,7 +52,7 @@ def get(device: Device, path: str, method: str = "GET") -> tuple[int, object]:
 
 
 def test_terminal(reached: Device) -> None:
-    """What a user types reaches the shell, and the answer comes back; the id of a device can be shortened."""
+    """A user's input reaches the shell, and its output comes back; the device id may be abbreviated."""
     with BlockingSession(reached.server.contact, reached.id[:8]) as session:
         session.open_terminal(90, 33)
         session.send(Protocol.SHELL, "shell", b"stty size\r")
@@ -60,13 +60,13 @@ def test_terminal(reached: Device) -> None:
 
 
 def test_user_goes(device: Device) -> None:
-    """The terminal of a user who is gone is stopped, so that another one can be opened."""
+    """When a user disconnects, the terminal is ended, so that another one can be opened."""
     connected(device)
     with BlockingSession(device.server.contact, device.id) as session:
         session.open_terminal()
 
     def opens() -> bool:
-        # the device refuses a second terminal of a user
+        # the device refuses a user a second terminal
         with BlockingSession(device.server.contact, device.id) as session, suppress(ServerError):
             session.open_terminal()
             return True
@@ -76,7 +76,7 @@ def test_user_goes(device: Device) -> None:
 
 
 def test_terminal_outlives_a_cut(reached: Device) -> None:
-    """After the device has lost its connection, the user's terminal goes on."""
+    """A user's terminal survives a lost connection of the device."""
     with BlockingSession(reached.server.contact, reached.id) as session:
         session.open_terminal()
         session.send(Protocol.SHELL, "shell", b"here=st''ill\r")
@@ -90,11 +90,11 @@ def test_terminal_outlives_a_cut(reached: Device) -> None:
 
 @pytest.mark.parametrize("size", [0, 1, 4096, 81920, 300_001])
 def test_files_both_ways(reached: Device, tmp_path: Path, size: int) -> None:
-    """A file arrives on the device and comes back as it was, of any size."""
+    """A file of any size is uploaded and downloaded unchanged."""
     content = os.urandom(size)
     path = str(tmp_path / "up")
     sent = send_file(reached.server.contact, reached.id, io.BytesIO(content), path, mode=0o640)
-    wait_until(lambda: (tmp_path / "up").exists())  # an empty file is acknowledged before it is there
+    wait_until(lambda: (tmp_path / "up").exists())  # an empty file is acknowledged before it is in place
     assert (content, 0o640) == ((tmp_path / "up").read_bytes(), (tmp_path / "up").stat().st_mode & 0o777)
     out = io.BytesIO()
     got = fetch_file(reached.server.contact, reached.id, path, out)
@@ -112,26 +112,26 @@ def test_files_both_ways(reached: Device, tmp_path: Path, size: int) -> None:
     ],
 )
 def test_refused_download(reached: Device, path: str, text: str) -> None:
-    """What the device refuses is said to the user."""
+    """The reason for a refusal by the device is reported to the user."""
     with pytest.raises(ServerError, match=text):
         fetch_file(reached.server.contact, reached.id, path, io.BytesIO())
 
 
 def test_refused_upload(reached: Device, tmp_path: Path) -> None:
-    """A large upload that is refused says why, and not that the connection broke."""
+    """A large upload that is refused is reported with the reason, not as a broken connection."""
     with pytest.raises(ServerError, match="no such file or directory"):
         send_file(reached.server.contact, reached.id, io.BytesIO(bytes(5_000_000)), str(tmp_path / "no" / "file"))
 
 
 def test_disabled_files(device: Device) -> None:
-    """A device that allows no transfers is named as the cause."""
+    """If a device allows no transfers, the message names the setting."""
     connected(device, FileTransfer={"Disable": True})
     with pytest.raises(ServerError, match=r"FileTransfer\.Disable"):
         send_file(device.server.contact, device.id, io.BytesIO(b"x"), "/tmp/x")
 
 
 def test_presence(device: Device) -> None:
-    """The server knows who is connected, and says to users of other devices that they can't reach them."""
+    """The server knows which devices are connected, and tells users if theirs isn't."""
     process = start(device)
     device.server.connected_device(device.id)
     status, body = get(device, f"/{device.id}")
@@ -151,7 +151,7 @@ def test_presence(device: Device) -> None:
 
 
 def test_wake(device: Device) -> None:
-    """A device is told to poll by a user, and by each configuration that is deployed to it."""
+    """A user can make a device poll, and so does each configuration that is deployed to it."""
     connected(device)
     assert (202, None) == get(device, f"/{device.id}/check-update", "POST")
     peer = device.server.connected_device(device.id)
@@ -161,7 +161,7 @@ def test_wake(device: Device) -> None:
 
 
 def test_example_of_the_page(reached: Device, capsys: pytest.CaptureFixture[str]) -> None:
-    """The example in the reference opens a terminal, and transfers a file both ways."""
+    """The example in the reference opens a terminal and transfers a file in both directions."""
     page = PROJECT / "docs/reference/devserver.md"
     (code,) = [block.text for where, block in examples(page) if where == "As a user of device connect"]
     exec(code, {"directory": reached.server.directory, "device_id": reached.id})

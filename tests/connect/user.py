@@ -1,4 +1,4 @@
-"""A user of the server, who talks to a connected device in a session of his own."""
+"""A user of the server, who talks to a connected device in one session."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ USER = "9c8d53db-7e5f-4f04-99e6-4bc99573c282"
 
 
 class User:
-    """One session; messages of other sessions are left out.
+    """A session; messages of other sessions are ignored.
 
     Args:
         device: the device.
-        user: the id of the user.
+        user: the user id.
     """
 
     def __init__(self, device: ConnectedDevice, user: str = USER) -> None:
@@ -39,14 +39,14 @@ class User:
         self.send(proto, typ, None if body is None else pack(body), **props)
 
     def receive(self, *, ping: bool = False) -> Message:
-        """The next message of this session."""
+        """The next message of the session."""
         while True:
             message = self.device.receive(PATIENCE_S)
             if message.sid == self.sid and (ping or (message.proto, message.typ) != (Protocol.CONTROL, "ping")):
                 return message
 
     def error(self) -> dict[str, Any]:
-        """The body of the error that is the next message."""
+        """The body of the next message, which must be an error."""
         message = self.receive()
         assert "error" == message.typ
         return decode_body(message)
@@ -54,29 +54,29 @@ class User:
     # -- terminals --------------------------------------------------------------------------------------------------
 
     def open_terminal(self, width: int = 80, height: int = 24) -> Message:
-        """Open a terminal; returns the answer."""
+        """Open a terminal; returns the reply."""
         self.send(Protocol.SHELL, "new", terminal_width=width, terminal_height=height)
         return self.receive()
 
     def type(self, text: str) -> None:
-        """Type."""
+        """Type a text."""
         self.send(Protocol.SHELL, "shell", text.encode())
 
     def read_until(self, text: str) -> str:
-        """The output until a text has come."""
+        """The output up to and including this text."""
         seen = b""
         end = time.monotonic() + PATIENCE_S
         while text.encode() not in seen:
             assert time.monotonic() < end, seen[-2000:]
             message = self.receive()
-            if message.typ == "ping":  # the session is kept alive meanwhile
+            if message.typ == "ping":  # keeps the session alive
                 continue
             assert "shell" == message.typ, (message, seen[-2000:])
             seen += message.body or b""
         return seen.decode("utf-8", "replace")
 
     def read_to_stop(self) -> tuple[str, Message]:
-        """The output until the device says stop, and that."""
+        """The output up to the device's stop message, and that message."""
         seen = b""
         while (message := self.receive()).typ != "stop":
             seen += message.body or b""
@@ -84,7 +84,7 @@ class User:
 
 
 def peak_kib(process: Process) -> int:
-    """The most memory that a process has had in use."""
+    """The peak memory use of a process, in KiB."""
     found = re.search(r"^VmHWM:\s+(\d+) kB", Path(f"/proc/{process.pid}/status").read_text(), re.MULTILINE)
     assert found is not None
     return int(found[1])

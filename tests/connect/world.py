@@ -1,4 +1,4 @@
-"""A device in memory for the protocols: its time, shells and links are the test's; its files are real."""
+"""A device in memory for the protocols: time, shells and connections are controlled by the test; files are real."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from mender_client.core.wire.deviceconnect import Message, Protocol
 
 
 class FakeTimer:
-    """A call that is due later."""
+    """A call that is scheduled for later."""
 
     def __init__(self, at: float, callback: Callable[[], None]) -> None:
         self.at = at
@@ -37,7 +37,7 @@ class FakeTimer:
 
 
 class FakeTimers:
-    """A clock that stands still until ``advance``."""
+    """A clock that only ``advance`` moves."""
 
     def __init__(self) -> None:
         self._now = 1000.0
@@ -53,11 +53,11 @@ class FakeTimers:
 
     @property
     def waiting(self) -> int:
-        """How many calls are due."""
+        """The number of calls that are scheduled."""
         return sum(one.callback is not None for one in self._due)
 
     def advance(self, seconds: float) -> None:
-        """Let time pass, and make the calls that are due in it."""
+        """Advance the clock, and make the calls that become due."""
         end = self._now + seconds
         while True:
             self._due = [one for one in self._due if one.callback is not None]
@@ -72,7 +72,7 @@ class FakeTimers:
 
 
 class FakeShell:
-    """A shell that does nothing until the test lets it."""
+    """A shell controlled by the test."""
 
     def __init__(self, screen: Screen, size: tuple[int, int]) -> None:
         self.screen = screen
@@ -94,7 +94,7 @@ class FakeShell:
 
 
 class FakeShells:
-    """Starts such shells, unless there is a reason not to."""
+    """Starts such shells, or refuses to if ``problem`` is set."""
 
     def __init__(self) -> None:
         self.started: list[FakeShell] = []
@@ -109,7 +109,7 @@ class FakeShells:
 
 
 class FakeLink:
-    """A connection whose other end is the test."""
+    """A connection whose remote side is the test."""
 
     def __init__(self, user: LinkUser) -> None:
         self.user = user
@@ -130,7 +130,7 @@ class FakeLink:
         self.is_closed = True
 
     def say(self, *parts: bytes | None) -> None:
-        """The remote side sends; None: it closes."""
+        """Send data from the remote side; None closes the connection."""
         self.incoming += parts
         self._give()
 
@@ -145,7 +145,7 @@ class FakeLink:
 
 
 class FakeLinks:
-    """Makes such connections at once, unless ``answer`` says what is wrong."""
+    """Opens such connections at once, and records them."""
 
     def __init__(self) -> None:
         self.opened: list[tuple[str, int, bool]] = []
@@ -161,7 +161,7 @@ class FakeLinks:
 
 
 class Inline:
-    """Waits for the disk at once, or when the test says so."""
+    """Runs disk work at once, or, with ``is_held``, when the test calls for it."""
 
     def __init__(self) -> None:
         self.is_held = False
@@ -178,7 +178,7 @@ class Inline:
 
 
 def config_of(**keys: Any) -> ConnectConfig:
-    """The settings of a file with these keys."""
+    """The settings from a configuration file with these keys."""
     reader = Reader(CONNECT_KEYS)
     reader.take(Path("mender-connect.conf"), json.dumps({"User": pwd.getpwuid(os.geteuid()).pw_name, **keys}).encode())
     assert [] == reader.problems
@@ -186,10 +186,10 @@ def config_of(**keys: Any) -> ConnectConfig:
 
 
 class World:
-    """The protocols of one device.
+    """The protocols of a device.
 
     Args:
-        keys: what stands in ``mender-connect.conf``.
+        keys: the content of ``mender-connect.conf``.
     """
 
     def __init__(self, **keys: Any) -> None:
@@ -222,18 +222,18 @@ class World:
         return {int(proto): make for proto, make in handlers.items() if proto not in settings.disabled}
 
     def wake(self, what: str) -> None:
-        """What wakes the daemon."""
+        """Record a request to the daemon, or refuse it."""
         if self.wake_problem:
             raise RefusedError(self.wake_problem)
         self.woken.append(what)
 
     def receive(self, message: Message) -> list[Message]:
-        """Give the device a message; returns what it sends because of it."""
+        """Pass a message to the device; returns the messages that it sends in reply."""
         count = len(self.sent)
         self.sessions.receive(message)
         return self.sent[count:]
 
     def taken(self) -> list[Message]:
-        """What was sent since the last call."""
+        """The messages sent since the last call."""
         sent, self.sent[:] = self.sent[:], []
         return sent
