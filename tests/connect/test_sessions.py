@@ -109,7 +109,7 @@ def test_terminal_that_runs_for_too_long() -> None:
 
 
 def test_user_without_an_answer() -> None:
-    """A terminal whose user doesn't answer for 65 s ends."""
+    """A terminal whose user doesn't answer a ping within 65 s ends."""
     world = World()
     new_shell(world)
     world.timers.advance(124)

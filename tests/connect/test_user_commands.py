@@ -65,9 +65,9 @@ class Window:
     """A command in a terminal of its own.
 
     Args:
-        words: the command.
         words: the command line.
         rows: the height of the terminal.
+        columns: its width.
     """
 
     def __init__(self, words: list[str], rows: int = 24, columns: int = 80) -> None:
@@ -125,7 +125,7 @@ class Window:
 @contextmanager
 def window(device: Device) -> Iterator[Window]:
     """A terminal on the device."""
-    made = Window(command(device, "terminal", device.id[:8], program=PROGRAM), 33, 90)  # a fork has no such terminal
+    made = Window(command(device, "terminal", device.id[:8], program=PROGRAM), 33, 90)  # a fork has none
     try:
         made.see("Ctrl-] leaves")
         yield made
@@ -348,7 +348,7 @@ def forwarding(device: Device, *forwards: str) -> Iterator[tuple[subprocess.Pope
 
 
 def test_ports(reached: Device) -> None:
-    """Local ports lead to ports that the device reaches, with many connections at once, in both protocols."""
+    """Local ports are forwarded to ports that the device reaches, many connections at once, over TCP and UDP."""
     with serve_echo(socket.SOCK_STREAM) as stream, serve_echo(socket.SOCK_DGRAM) as datagrams:
         there = [one.getsockname()[1] for one in (stream, datagrams)]
         with forwarding(reached, f"0:{there[0]}", f"udp/0:127.0.0.1:{there[1]}") as (process, ports):
