@@ -103,7 +103,7 @@ def test_long_names() -> None:
 
 
 def test_ipv6_and_udp() -> None:
-    """IPv6 addresses are accepted with and without brackets, and datagrams keep their boundaries."""
+    """IPv6 addresses are accepted with and without brackets, for TCP and UDP."""
     world = World()
     dial(world, remote_host="[::1]")
     dial(world, "d", remote_host="::1", protocol="udp")

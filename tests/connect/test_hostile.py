@@ -20,7 +20,7 @@ from waiting import PATIENCE_S
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the user of the shells is root")
 
 MOST_GROWN_KIB = 16 * 1024
-"""What all of it may take together, beyond what the idle program has."""
+"""The memory that all of it may take, beyond that of the idle program."""
 MIB = 1 << 20
 
 
@@ -67,7 +67,7 @@ ANSWERED = {
 
 
 def test_hostile_peer(device: Device, reach: Reach) -> None:
-    """Frames of 4 GiB, bombs, unknown protocols and endless sessions each get an error and take little memory."""
+    """Frames of 4 GiB, bombs, unknown protocols and endless sessions cause errors and take little memory."""
     connection = reach().device
     (process,) = device.processes
     before = peak_kib(process)

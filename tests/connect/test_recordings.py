@@ -34,7 +34,7 @@ BETTER = {
     "forward-tcp": "an error names its connection",
     "forward-refused": "an error names its connection, a failed one is stopped, and IPv6 works",
 }
-"""Sessions in which this device answers otherwise than the stock one, and why that is better."""
+"""Sessions in which this device answers differently from the stock one, and why that is better."""
 
 OTHER = {
     "control": "the words for bytes that are no message, and the end of a session that began before",
@@ -50,7 +50,7 @@ OTHER = {
     "token-revoked": "the shells of the recorded client were stopped over D-Bus",
     "decommissioned": "a terminal of an earlier session",
 }
-"""Sessions that depend on more than what was sent."""
+"""Sessions that depend on more than the messages sent, and on what."""
 
 
 @pytest.fixture

@@ -53,12 +53,12 @@ def test_nothing_to_say() -> None:
     ],
 )
 def test_real_values(id_data: str, expected: bool) -> None:
-    """An identity of only empty values and the addresses of absent interfaces identifies no device."""
+    """An identity of only empty values and MAC addresses of all zeros or all ones identifies no device."""
     assert expected is has_real_value(Identity(id_data))
 
 
 def test_what_differs_is_told_with_both_fingerprints() -> None:
-    """The message shows the old and the new value of the identity and of the key."""
+    """The message gives the SHA-256 of the accepted and of the present identity and key."""
     now = accepted_identity(Identity('{"mac":"2"}'), OTHER, FILE)
     said = told(explain_change(ACCEPTED, now, Identity('{"mac":"2"}'), None))
     assert f"the identity differs from the one that the server accepted (SHA-256 {ACCEPTED.identity}, now " in said
@@ -104,7 +104,7 @@ def test_from_list_to_plain() -> None:
 
 
 def test_acceptance_ends_the_change() -> None:
-    """Once the server accepts the new identity, there is no message any more."""
+    """Once the server accepts the new identity and key, the notes about the change are removed."""
     record = Record(accepted=ACCEPTED, new_key=NewKey("f", is_forced=True), identity_change="said")
     now = accepted_identity(LISTED, OTHER, FILE)
     assert Record(accepted=now) == record.accepted_as(now)

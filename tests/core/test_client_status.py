@@ -146,7 +146,7 @@ def test_every_state_has_a_headline() -> None:
 
 
 def test_news() -> None:
-    """The passing of time is no change; a new activity or a failure is one."""
+    """The passing of time is no change of status; a new activity or a recovery is."""
     assert FULL.news == FULL.contacted("x", "t9").planned(next_poll="t8", next_inventory="t9").answered("t9").news
     assert (
         FULL.news == FULL.failed("poll", NetworkError("cannot reach it", kind=ErrorKind.REFUSED), "t9", in_a_row=2).news

@@ -121,7 +121,7 @@ def test_loop_in_any_state(state: State, event: Event) -> None:
 
 
 def test_an_artifact_on_disk_is_progress_of_the_download_alone() -> None:
-    """Repeated restarts in the same state are counted on, although the Artifact was stored before."""
+    """Restarts in the same state keep being counted, although the Artifact is already on disk."""
     update = replace(update_in(BEGUN), flow=Flow.MODULES, state=State.ARTIFACT_FAILURE, writes=5, fetched_bytes=9)
     resumed = update_in(replace(BEGUN, update=update).resumed(State.ARTIFACT_FAILURE, bytes_on_disk=9, now=""))
     assert (6, 9) == (resumed.writes, resumed.fetched_bytes)

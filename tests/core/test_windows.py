@@ -121,7 +121,7 @@ def test_a_day_that_the_calendar_skipped() -> None:
 EPOCH = datetime(2001, 1, 1)
 """A Monday."""
 QUARTER = 15
-"""Minutes. Clocks are changed at a quarter of an hour, UTC, which ``wall_clock`` checks."""
+"""In minutes. Clocks are changed only at a quarter of an hour in UTC, which ``wall_clock`` checks."""
 
 
 def wall_clock(zone: ZoneInfo, begin: datetime, minutes: int) -> Iterator[int]:

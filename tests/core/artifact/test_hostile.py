@@ -433,7 +433,7 @@ def zeros(size: int, compression: str) -> bytes:
 
 COMPRESSED = ["gzip", "xz", "zstd"]
 DECODER_BYTES = 12 << 20
-"""xz takes 8 MiB for its dictionary; the rest is ours, and less than a tenth of it."""
+"""8 MiB are for the dictionary of xz, the rest for this package."""
 
 
 @pytest.mark.parametrize("compression", COMPRESSED)
@@ -565,7 +565,7 @@ def measured(content: bytes, limits: Limits) -> tuple[str, int]:
 
 
 def test_a_huge_xz_dictionary_is_refused() -> None:
-    """An xz stream that requires more memory than permitted is refused before it is allocated."""
+    """An xz stream that requires more memory than permitted is refused without allocating it."""
     filters = [{"id": lzma.FILTER_LZMA2, "dict_size": 512 << 20}]
     packed = lzma.compress(tar(tar_file("file", b"content")), filters=filters)
     assert "data/0000.tar.xz needs more memory to be decompressed than" in str(
@@ -574,7 +574,7 @@ def test_a_huge_xz_dictionary_is_refused() -> None:
 
 
 def test_a_huge_zstd_window_is_refused() -> None:
-    """A zstd frame that requires more memory than permitted is refused before it is allocated."""
+    """A zstd frame that requires more memory than permitted is refused without allocating it."""
     parameters = zstandard.ZstdCompressionParameters(window_log=30, write_content_size=False)
     compressor = zstandard.ZstdCompressor(compression_params=parameters).compressobj()
     packed = compressor.compress(tar(tar_file("file", b"content"))) + compressor.flush()

@@ -18,7 +18,7 @@ ROOTFS = "683653fe8fa909ab9a0acec971eb08c85a525a7ecf3e7a8db588e8cfb24bb1a4"
 SMALL = "572a8a5bcaf189b1efd92e23b0bbc9ca93512e4981c528eb35573849178c99bc"
 TEXT = "da2c00402df5f9ea0a99ce45fd3e4d99a87298887fb289478a8087ad5491f935"
 SHORT = ("bootstrap-no-payload.mender", "depends-provides.mender")
-"""The smallest of them, of which every byte is tried."""
+"""The smallest files, which are truncated at every byte."""
 CLEARS_ROOTFS = ["artifact_group", "rootfs_image_checksum", "rootfs-image.*"]
 
 
