@@ -112,7 +112,7 @@ class Replay:
         links = self.world.links
         for (host, port, is_datagram), link in zip(links.opened, links.links, strict=True):
             if not getattr(link, "is_told", False):
-                link.is_told = True  # type: ignore[attr-defined]  # an attribute of this module
+                link.is_told = True  # type: ignore[attr-defined]  # an attribute that this module adds
                 if host.startswith("no-such"):
                     link.user.failed("dial tcp: lookup no-such-host.invalid on 192.0.2.53:53: no such host")
                 elif port == 18599 and not is_datagram:

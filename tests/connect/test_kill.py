@@ -17,7 +17,7 @@ BLOWS_AT_NIGHT = 50
 
 
 def test_blows(device: Device, is_nightly: bool) -> None:
-    """After any blow there is no orphan and no partial file, terminals continue, and the device reconnects."""
+    """After any blow no orphan or partial file is left, the device reconnects; terminals end only with the program."""
     rng = random.Random(SEED)
     ring = Ring(device, rng)
     kinds = [*BLOWS, "long_stall", *rng.choices(BLOWS, k=BLOWS_AT_NIGHT)] if is_nightly else ["kill", "cut", "restart"]

@@ -46,7 +46,7 @@ def test_configuration_of_another_user(device: Device) -> None:
 
 
 def test_without_wsproto(device: Device, tmp_path: Path) -> None:
-    """Without the websocket package the program says what to install, and isn't restarted."""
+    """Without the websocket package the program says what to install, and isn't restarted, since that wouldn't help."""
     (tmp_path / "wsproto.py").write_text("raise ModuleNotFoundError('none', name='wsproto')\n")
     allow(device)
     process = device.start("connect", environment={"PYTHONPATH": str(tmp_path)})

@@ -112,7 +112,7 @@ def test_connecting_keeps_nothing_waiting(run: Run) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="the user of the shells is root")
 def test_programs_of_the_authentication() -> None:
-    """If a shell ends while the device connects, a program of the authentication keeps running and its exit code."""
+    """If a shell ends while the device connects, a running authentication program isn't affected by it."""
     in_a_process(run_a_program_of_the_authentication)
 
 

@@ -70,7 +70,7 @@ def test_resize(user: User) -> None:
 def test_interrupt(user: User) -> None:
     """Ctrl-C interrupts the program in the terminal, and the shell continues."""
     user.open_terminal()
-    user.type("sh -c \"echo be''gun; exec sleep 3600\"\r")  # says it when it has the terminal
+    user.type("sh -c \"echo be''gun; exec sleep 3600\"\r")  # printed once it has the terminal
     user.read_until("begun")
     user.type("\x03")
     user.type("echo af''ter\r")

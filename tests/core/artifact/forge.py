@@ -104,12 +104,12 @@ def pack(content: bytes, compression: str) -> bytes:
 
 
 def dump(value: object) -> bytes:
-    """Write JSON as in a header."""
+    """Write JSON as it may stand in a header."""
     return json.dumps(value).encode()
 
 
 def sha256(content: bytes) -> str:
-    """Give the digest as in the manifest."""
+    """Give the digest as it is written in the manifest."""
     return hashlib.sha256(content).hexdigest()
 
 

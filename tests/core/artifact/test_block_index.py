@@ -105,7 +105,7 @@ def test_an_index_is_read_as_it_was_written(begin: int, trickle: int) -> None:
 
 
 def test_a_large_index_is_stored_in_many_small_pieces() -> None:
-    """BusyBox refuses extra fields of more than 8 KiB."""
+    """A large index is stored in pieces, since BusyBox refuses extra fields of more than 8 KiB."""
     size = 100 << 20
     counts = full_counts(size, 512)
     lengths = array("H", random.Random(2).choices(range(20, 65536), k=1 + len(counts)))
