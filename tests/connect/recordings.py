@@ -66,7 +66,6 @@ class Replay:
         self._lines = lines
         self._folder = str(folder)
         self.world = World(**self._moved(lines[-1]["conf"]))
-        self.world.links.problem_of = lambda *_: ""
 
     def run(self) -> tuple[dict[str, list[Any]], dict[str, list[Any]]]:
         """Return the recorded messages and those of the device, each by session."""

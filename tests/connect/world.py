@@ -150,8 +150,6 @@ class FakeLinks:
     def __init__(self) -> None:
         self.opened: list[tuple[str, int, bool]] = []
         self.links: list[FakeLink] = []
-        self.is_slow = False
-        self.problem_of: Callable[[str, int, bool], str] = lambda host, port, is_datagram: ""
 
     def open(self, host: str, port: int, user: LinkUser, *, is_datagram: bool) -> FakeLink:
         self.opened.append((host, port, is_datagram))
