@@ -132,7 +132,7 @@ def _statuses(world: World) -> list[str]:
     ],
 )
 def test_every_state_fails(stage: Stage, road: ModuleOptions) -> None:
-    """Whichever state or script fails, before or after its damage: one true final status, and nothing is left."""
+    """Whichever state or script fails, before or after its effect: one true final status, and nothing is left."""
     _check(_live(stage, _scenario(road), {}))
 
 
