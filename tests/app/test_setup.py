@@ -223,7 +223,7 @@ FAULTS: dict[str, tuple[Callable[[Device], object], list[str], int, str]] = {
     "two tokens": (lambda d: None, ["--tenant-token", "a", "--tenant-token-file", "b"], 64, "not allowed with"),
     "an identity without a value": (lambda d: None, ["--identity", "mac"], 64, "'mac' is not KEY=VALUE"),
     "a device type of two lines": (lambda d: None, ["--device-type", "a\nb"], 64, "must be one line of text"),
-    "an interval that is no number": (lambda d: None, ["--update-poll", "soon"], 64, "invalid int value"),
+    "an interval that is no number": (lambda d: None, ["--update-poll", "soon"], 64, "'soon' is not a whole number"),
 }  # fmt: skip
 
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 COMMON = "common options"
 _USAGE_COLUMNS = 80
+_EXPECTED = {int: "a whole number", float: "a number"}
+"""What the types are called whose own messages are not for users."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -113,14 +115,15 @@ def _common_options(arguments: Sequence[Argument], *, is_default: bool) -> _Pars
 def _settings(argument: Argument) -> dict[str, Any]:
     """The settings of an argument for argparse, which shows no message of a ValueError, only those of its own error."""
     kind = argument.settings.get("type")
-    if kind is None or isinstance(kind, type):  # the message for such a type is that of argparse: "invalid int value"
+    if kind is None:
         return argument.settings
 
     def convert(text: str) -> Any:
         try:
             return kind(text)
         except ValueError as error:
-            raise argparse.ArgumentTypeError(str(error)) from None
+            expected = _EXPECTED.get(kind)
+            raise argparse.ArgumentTypeError(f"{text!r} is not {expected}" if expected else str(error)) from None
 
     return {**argument.settings, "type": convert}
 
