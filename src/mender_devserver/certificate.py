@@ -14,6 +14,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -46,7 +47,11 @@ class Certificate:
 
 
 def provide_certificate(directory: Path, hosts: Sequence[str] = HOSTS) -> Certificate:
-    """Return the certificate in ``directory``; create one unless a valid certificate for these hosts exists."""
+    """Return the certificate in ``directory``; create one unless a valid certificate for these hosts exists.
+
+    Raises:
+        ValueError: a host is neither an address nor a possible name.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     certificate = Certificate(directory / "authority.pem", directory / "server.pem", directory / "server.key")
     if not _is_good(certificate, hosts):
@@ -55,17 +60,21 @@ def provide_certificate(directory: Path, hosts: Sequence[str] = HOSTS) -> Certif
 
 
 def _is_good(certificate: Certificate, hosts: Sequence[str]) -> bool:
-    if not all(path.exists() for path in (certificate.authority, certificate.chain, certificate.key)):
+    needed = set(_alternative_names(hosts))
+    try:
+        authority = x509.load_pem_x509_certificate(certificate.authority.read_bytes())
+        shown = x509.load_pem_x509_certificate(certificate.chain.read_bytes())
+        shown.verify_directly_issued_by(authority)
+        certificate.context()
+    except (FileNotFoundError, ValueError, InvalidSignature, ssl.SSLError):  # not made yet, or damaged
         return False
-    shown = x509.load_pem_x509_certificate(certificate.chain.read_bytes())
     names = shown.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    covered = set(_alternative_names(hosts)) <= set(names)
-    return covered and shown.not_valid_after_utc > datetime.now(timezone.utc)
+    return needed <= set(names) and shown.not_valid_after_utc > datetime.now(timezone.utc)
 
 
 def _make(certificate: Certificate, hosts: Sequence[str]) -> None:
     authority_key, server_key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
-    authority_name, server_name = _name("Mender development authority"), _name(hosts[0])
+    authority_name, server_name = _name("Mender development authority"), _name("Mender development server")
     identifier = x509.SubjectKeyIdentifier.from_public_key(authority_key.public_key())
     authority = (
         _builder(authority_name, authority_name, authority_key.public_key())
@@ -131,5 +140,5 @@ def _alternative_names(hosts: Sequence[str]) -> list[x509.GeneralName]:
         try:
             names.append(x509.IPAddress(ipaddress.ip_address(host)))
         except ValueError:
-            names.append(x509.DNSName(host))
+            names.append(x509.DNSName(host.encode("idna").decode()))
     return names

@@ -12,7 +12,7 @@ from urllib.parse import quote
 from mender_client.commandline import Argument, Command
 from mender_client.errors import ConfigError, ServerError
 from mender_devserver.contact import Contact
-from mender_devserver.faults import Kind
+from mender_devserver.faults import Kind, as_json, from_json
 from mender_devserver.remotecommands import REMOTE_COMMANDS
 from mender_devserver.settings import NAMES
 
@@ -173,7 +173,8 @@ def _clear_faults(contact: Contact, _: argparse.Namespace) -> tuple[object, str]
 
 
 def _add_fault(contact: Contact, arguments: argparse.Namespace) -> tuple[object, str]:
-    fault = contact.call("POST", "/faults", _fault_fields(arguments))
+    wanted = as_json(from_json(_fault_fields(arguments)))  # checked here too: JSON has neither nan nor inf
+    fault = contact.call("POST", "/faults", wanted)
     return fault, f"added {_pairs(fault)}"
 
 
@@ -243,9 +244,11 @@ FAULT_COMMANDS = (
         _add_fault,
         (
             Argument("--kind", choices=get_args(Kind), default="any", help="requests it applies to (default: any)"),
-            Argument("--times", type=int, default=1, metavar="N", help="to how many of them (default: 1)"),
-            Argument("--for-ever", action="store_true", help="to all of them from now on"),
-            Argument("--after", type=int, metavar="N", help="let this many pass first"),
+            Argument(
+                "--times", type=int, default=1, metavar="N", help="the number of requests it applies to (default: 1)"
+            ),
+            Argument("--for-ever", action="store_true", help="apply it to all of them from now on"),
+            Argument("--after", type=int, metavar="N", help="let this many requests pass first"),
             Argument("--delay-seconds", type=float, metavar="S", help="wait this long before the reply"),
             Argument(
                 "--status", type=int, metavar="CODE", help="reply with this status; the request is not carried out"

@@ -71,10 +71,18 @@ class Fault:
     expired: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse an unknown kind: such a fault would never apply."""
+        """Refuse what would have no effect, or an effect other than its name says."""
         if self.kind not in get_args(Kind):
             choice = ", ".join(get_args(Kind))
             raise ServerError(f"cannot use fault kind '{self.kind}': choose from {choice}", status=400)
+        for name, (least, most) in _RANGES.items():
+            value = getattr(self, name)
+            if value is not None and not least <= value <= most:
+                text = f"cannot use {value} for fault field '{name}': it must be from {least} to {most}"
+                raise ServerError(text, status=400)
+        for name, text in self.headers.items():
+            if not name or not f"{name}{text}".isprintable():
+                raise ServerError(f"cannot use {name!r}: {text!r} as a header: it is not printable", status=400)
 
     @property
     def body_bytes(self) -> bytes | None:
@@ -148,11 +156,23 @@ def from_json(given: Mapping[str, Any]) -> Fault:
         if kinds is None:
             choice = ", ".join(_KINDS_OF_VALUES)
             raise ServerError(f"cannot use fault field '{name}': choose from {choice}", status=400)
-        if not isinstance(value, kinds) or isinstance(value, bool) is not (bool in kinds):
+        is_fit = isinstance(value, kinds) and isinstance(value, bool) is (bool in kinds)
+        if not is_fit or (isinstance(value, dict) and not all(isinstance(text, str) for text in value.values())):
             raise ServerError(f"cannot use {value!r} for fault field '{name}'", status=400)
     return Fault(**given)
 
 
+_MOST = 10**12
+_RANGES: dict[str, tuple[int, int]] = {
+    "times": (1, _MOST),
+    "after": (0, _MOST),
+    "delay_seconds": (0, _MOST),
+    "status": (200, 599),
+    "drop_after_bytes": (0, _MOST),
+    "stall_after_bytes": (0, _MOST),
+    "stall_seconds": (0, _MOST),
+    "bytes_per_second": (1, _MOST),
+}
 _PLAIN = {one.name: getattr(Fault(), one.name) for one in fields(Fault)}
 _NONE = type(None)
 _KINDS_OF_VALUES: dict[str, tuple[type, ...]] = {

@@ -13,15 +13,15 @@ from mender_devserver.commands import COMMANDS
 DEFAULT_DIRECTORY = Path("mender-devserver")
 
 _EXAMPLE = """\
-a first round:
-  mender-devserver serve --auto-accept &         run the server; it says its URL and what to trust
-  mender-devserver page                          everything below, in a browser
-  mender-devserver devices                       who has asked for access
-  mender-devserver accept --all                  let them in
-  mender-devserver upload release-2.mender       offer an Artifact
-  mender-devserver deploy release-2              send it to every accepted device
-  mender-devserver status                        how the newest deployment stands
-  mender-devserver log                           what a failed device has sent"""
+a first update:
+  mender-devserver serve --auto-accept &         run the server; it prints its URL and its certificate
+  mender-devserver page                          print the address of its page, for a browser
+  mender-devserver devices                       list the devices
+  mender-devserver accept --all                  accept those that are pending
+  mender-devserver upload release-2.mender       upload an Artifact
+  mender-devserver deploy release-2              deploy it to every accepted device
+  mender-devserver status                        show the status of the newest deployment
+  mender-devserver log                           show the log of a failed device"""
 
 DEVSERVER = Program(
     name="mender-devserver",
@@ -37,8 +37,8 @@ DEVSERVER = Program(
         ),
         Argument("--json", action="store_true", help="print JSON instead of text"),
     ),
-    epilog="An id may be cut to its first characters.\n"
-    "exit codes: 0 done; 1 failed; 2 what was asked for does not exist; 64 wrong usage; 130 interrupted",
+    epilog="The first characters of an id are enough.\n"
+    "exit codes: 0 done; 1 failed; 2 no such device, Artifact, deployment or log; 64 wrong usage; 130 interrupted",
     example=_EXAMPLE,
 )
 

@@ -161,7 +161,7 @@ class Hub:
             transport, _ = await loop.create_datagram_endpoint(lambda: _Senders(self, forward), local_addr=address)
             self._listeners.append(transport)
             return int(transport.get_extra_info("sockname")[1])
-        except OSError as error:
+        except (OSError, UnicodeError) as error:  # the latter: a name of no host
             where = f"{forward.protocol}/{self._bind}:{forward.local_port}"
             raise NetworkError(f"cannot listen on {where}: {error}; choose another port") from error
 

@@ -25,7 +25,7 @@ from mender_devserver.deviceconnect import ConnectedDevice
 from mender_devserver.devices import KnownDevice
 from mender_devserver.faults import Fault
 from mender_devserver.ratelimit import RateLimit
-from mender_devserver.server_thread import Endpoint, ServerThread
+from mender_devserver.server_thread import Endpoint, ServerThread, wrong_address
 from mender_devserver.state import ServerState
 
 
@@ -86,7 +86,11 @@ class DevServer:
             NetworkError: the address or a port is not available.
         """
         if self._tls:
-            certificate = provide_certificate(self.directory, tuple(dict.fromkeys((self._endpoint.host, *HOSTS))))
+            host, port = self._endpoint.host, self._endpoint.port
+            try:
+                certificate = provide_certificate(self.directory, tuple(dict.fromkeys((host, *HOSTS))))
+            except ValueError as error:
+                raise wrong_address(host, port, error) from error
             self._certificate = certificate.authority
             self._endpoint = replace(self._endpoint, context=certificate.context())
         self._state.artifacts.load()

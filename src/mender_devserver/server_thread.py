@@ -143,9 +143,9 @@ class ServerThread:
         self._thread.start()
         try:
             self._ready.result()
-        except OSError as error:
+        except BaseException:
             self._thread.join()
-            raise NetworkError(f"cannot listen on {self._endpoint.host}: {error}; choose other ports") from error
+            raise
 
     def stop(self) -> None:
         """Close all connections and end the thread."""
@@ -155,10 +155,10 @@ class ServerThread:
     def _run(self) -> None:
         try:
             asyncio.run(self._serve())
-        except OSError as error:
+        except BaseException as error:
+            if self._ready.done():
+                raise
             self._ready.set_exception(error)
-        finally:
-            self._ready.cancel()  # start() must not wait for ever after any other error either
 
     async def _serve(self) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
@@ -225,7 +225,16 @@ class ServerThread:
         await runner.setup()
         self._runners.append(runner)
         self._servers.append(server)
-        await web.TCPSite(
-            runner, self._endpoint.host, port, ssl_context=self._endpoint.context, backlog=BACKLOG
-        ).start()
+        host = self._endpoint.host
+        try:
+            if not host:  # asyncio would listen on all addresses, and no link could name one
+                raise ValueError("the host is empty")
+            await web.TCPSite(runner, host, port, ssl_context=self._endpoint.context, backlog=BACKLOG).start()
+        except (OSError, OverflowError, ValueError) as error:  # the others: numbers that are no port, names of no host
+            raise wrong_address(host, port, error) from error
         return int(runner.addresses[0][1])
+
+
+def wrong_address(host: str, port: int, error: Exception) -> NetworkError:
+    """The error that a server cannot listen on an address."""
+    return NetworkError(f"cannot listen on {host or repr(host)}:{port}: {error}; choose another host or port")

@@ -15,12 +15,13 @@ if TYPE_CHECKING:
 NAMES = {
     "auto_accept": "true or false: accept every new device at once",
     "v2": "true or false: offer version 2 of the update poll, which the open-source server does not have",
-    "token_seconds": "lifetime of tokens issued from now on",
-    "link_seconds": "lifetime of download links issued from now on",
-    "clock_offset_seconds": "how far the server's clock is ahead; may be negative",
-    "rate_limit": "requests of a device in a time window, as REQUESTS/SECONDS, for example 5/20; null for no limit",
+    "token_seconds": "the lifetime of tokens issued from now on, in seconds",
+    "link_seconds": "the lifetime of download links issued from now on, in seconds",
+    "clock_offset_seconds": "the number of seconds by which the server's clock is ahead; may be negative",
+    "rate_limit": "the limit of a device's requests, as REQUESTS/SECONDS, for example 5/20; null for no limit",
 }
 """The name of each setting, and its description."""
+_MOST_SECONDS = 10**10
 
 
 def read_settings(state: ServerState) -> dict[str, Any]:
@@ -58,15 +59,16 @@ def _fits(name: str, value: object) -> bool:
         return value is None or (isinstance(value, str) and _limit(value) is not None)
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return False
-    return name == "clock_offset_seconds" or value >= 0
+    return (-_MOST_SECONDS if name == "clock_offset_seconds" else 0) <= value <= _MOST_SECONDS
 
 
 def _limit(text: str) -> RateLimit | None:
     requests, _, seconds = text.partition("/")
     try:
-        return RateLimit(int(requests), float(seconds))
+        limit = RateLimit(int(requests), float(seconds))
     except ValueError:
         return None
+    return limit if limit.requests > 0 and 0 < limit.window_seconds <= _MOST_SECONDS else None
 
 
 def _set(state: ServerState, name: str, value: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import math
 import time
 from collections.abc import Callable
 from typing import Any
@@ -178,9 +179,9 @@ def test_fault_for_ever_ends_when_cleared(server: DevServer, gadget: Gadget) -> 
 def test_first_fitting_fault_is_used() -> None:
     """A request is affected by one fault only; the others wait."""
     faults = Faults(lambda *_, **__: None)
-    for fault in (Fault(kind="auth", status=1), Fault(status=2), Fault(kind="next", status=3)):
+    for fault in (Fault(kind="auth", status=501), Fault(status=502), Fault(kind="next", status=503)):
         faults.add(fault)
-    assert [2, 3, None, 1] == [
+    assert [502, 503, None, 501] == [
         taken.status if (taken := faults.take(kind)) else None for kind in ("next", "next", "next", "auth")
     ]
 
@@ -193,6 +194,15 @@ def test_first_fitting_fault_is_used() -> None:
         ({"status": "500"}, "cannot use '500' for fault field 'status'"),
         ({"reset": 1}, "cannot use 1 for fault field 'reset'"),
         ({"times": True}, "cannot use True for fault field 'times'"),
+        ({"times": 0}, "cannot use 0 for fault field 'times': it must be from 1 to"),
+        ({"after": -1}, "cannot use -1 for fault field 'after': it must be from 0 to"),
+        ({"status": 101}, "cannot use 101 for fault field 'status': it must be from 200 to 599"),
+        ({"status": 600}, "cannot use 600 for fault field 'status': it must be from 200 to 599"),
+        ({"delay_seconds": math.nan}, "cannot use nan for fault field 'delay_seconds': it must be from 0 to"),
+        ({"stall_seconds": math.inf}, "cannot use inf for fault field 'stall_seconds': it must be from 0 to"),
+        ({"bytes_per_second": 0}, "cannot use 0 for fault field 'bytes_per_second': it must be from 1 to"),
+        ({"headers": {"a": 1}}, "cannot use {'a': 1} for fault field 'headers'"),
+        ({"headers": {"a": "b\r\nc: d"}}, "cannot use 'a': 'b\\r\\nc: d' as a header: it is not printable"),
     ],
 )
 def test_wrong_fault_is_refused(given: dict[str, Any], message: str) -> None:

@@ -47,7 +47,10 @@ def test_artifact_is_deleted(server: DevServer, tmp_path: Path) -> None:
         ("POST", "/devices", {"identity": {}, "public_key": "y"}, 400),
         ("POST", "/faults", {"kind": 5}, 400),
         ("PATCH", "/settings", {"token_seconds": -1}, 400),
+        ("PATCH", "/settings", {"clock_offset_seconds": -1e300}, 400),
         ("PATCH", "/settings", {"rate_limit": "many"}, 400),
+        ("PATCH", "/settings", {"rate_limit": "0/20"}, 400),
+        ("PATCH", "/settings", {"rate_limit": "5/nan"}, 400),
     ],
 )
 def test_wrong_question_is_refused(server: DevServer, method: str, path: str, body: object, status: int) -> None:

@@ -45,6 +45,19 @@ def test_certificate_passes_strict_checks(tmp_path: Path) -> None:
             assert secured.version() in ("TLSv1.2", "TLSv1.3")
 
 
+@pytest.mark.parametrize("damage", ["emptied", "cut", "of another"])
+@pytest.mark.parametrize("name", ["authority.pem", "server.pem", "server.key"])
+def test_damaged_certificate_is_replaced(tmp_path: Path, name: str, damage: str) -> None:
+    """If a file of the certificate is damaged, or the files don't belong together, the server makes new ones."""
+    path, other = tmp_path / name, tmp_path / "other"
+    provide_certificate(tmp_path)
+    provide_certificate(other)
+    before = path.read_bytes()
+    path.write_bytes({"emptied": b"", "cut": before[:100], "of another": (other / name).read_bytes()}[damage])
+    with DevServer(tmp_path, auto_accept=True) as server, calling(server.certificate) as caller:
+        assert 200 == Gadget(caller, server.url).authorize().status
+
+
 def test_openssl_verifies_the_certificate(tmp_path: Path) -> None:
     """The openssl program accepts it as well, and the authority isn't the server's own certificate."""
     made = provide_certificate(tmp_path)
@@ -89,10 +102,26 @@ def test_outage_is_rehearsed_by_stop_and_start(server: DevServer, gadget: Gadget
 def test_taken_port_is_an_error(server: DevServer, tmp_path: Path) -> None:
     """A port in use is named in the error, and nothing is left behind."""
     other = DevServer(tmp_path / "other", tls=False, port=urlsplit(server.url).port or 0)
-    with pytest.raises(NetworkError, match=r"cannot listen on 127\.0\.0\.1: .*choose other ports"):
+    with pytest.raises(NetworkError, match=r"cannot listen on 127\.0\.0\.1:\d+: .*choose another host or port"):
         other.start()
     other.stop()
     assert not (tmp_path / "other" / "devserver.json").exists()
+
+
+@pytest.mark.parametrize("tls", [True, False])
+@pytest.mark.parametrize(
+    ("host", "port"),
+    [("127.0.0.1", 65536), ("127.0.0.1", -1), ("", 0), ("a..b", 0), ("a b", 0), (f"{'a' * 64}.test", 0)],
+)
+def test_wrong_address_is_an_error(tmp_path: Path, host: str, port: int, *, tls: bool) -> None:
+    """A host or a port that doesn't exist is named in the error."""
+    with pytest.raises(NetworkError, match=f"cannot listen on {host or repr(host)}:{port}: "):
+        DevServer(tmp_path, tls=tls, host=host, port=port).start()
+
+
+def test_long_host_name(tmp_path: Path) -> None:
+    """A certificate may be for a host name of more than 64 characters, the most that its common name can have."""
+    assert provide_certificate(tmp_path, (f"{'a' * 40}.{'b' * 40}.test",)).context()
 
 
 def test_stop_does_not_wait_for_a_stalled_client(tmp_path: Path) -> None:
