@@ -44,10 +44,11 @@ def read_seed(file: Path) -> bytes:
         OSError: the file can't be read.
         ValueError: the file doesn't contain a seed.
     """
-    seed = bytes.fromhex(file.read_text().strip())
-    if len(seed) != SEED_BYTES:
-        raise ValueError(f"a seed has {2 * SEED_BYTES} hexadecimal digits")
-    return seed
+    with suppress(ValueError):
+        seed = bytes.fromhex(file.read_text().strip())
+        if len(seed) == SEED_BYTES:
+            return seed
+    raise ValueError(f"a seed has {2 * SEED_BYTES} hexadecimal digits")
 
 
 def read_same_seed(file: Path, digest: str) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import ssl
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -60,6 +61,8 @@ def _check_server(environment: Environment, options: Any) -> None:
     except MenderError as error:
         raise _end(_FAILED, str(error)) from error
     environment.host = environment.host or url
+    if (options.num_users or 0) < 0:
+        raise _end(_USAGE, f"cannot simulate {options.num_users} devices")
     if problem := wrong_usage(url, options, has_page=environment.web_ui is not None):
         raise _end(_USAGE, problem)
 
@@ -72,7 +75,8 @@ def _check_files(options: Any) -> None:
     with _usable("token", options.tenant_token_file) as file:
         tenant_token(file)
     with _usable("certificate", options.certificate) as file:
-        Path(file).stat()
+        if file:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(file)
     with _usable("seed", options.seed_file) as file:
         options.seed_digest = digest_of(provide_seed(Path(file)))
     if options.picture and not Path(options.picture).resolve().parent.is_dir():

@@ -120,13 +120,15 @@ def test_fleet_that_cannot_run_is_refused(tmp_path: Path) -> None:
     for name, text in (("seed", "all devices have one key"), ("empty", "")):
         (tmp_path / name).write_text(text)
     refused = {
-        "--seed-file seed": (1, "cannot use the seed in seed: "),
+        "--seed-file seed": (1, "cannot use the seed in seed: a seed has 64 hexadecimal digits"),
         "--certificate none.pem": (1, "cannot use the certificate in none.pem: "),
+        "--certificate seed": (1, "cannot use the certificate in seed: "),
         "--tenant-token-file none": (1, "cannot use the token in none: "),
         "--accept --management-token-file empty": (1, "cannot use the token in empty: it holds no token"),
         "--picture none/fleet.svg": (1, "cannot draw to none/fleet.svg: its directory does not exist"),
         "--devserver none": (1, "cannot find a running dev server in "),
         "--shares toaster=1": (64, "cannot use --shares: there is no 'toaster'; there are healthy, slow"),
+        "--users -1": (64, "cannot simulate -1 devices"),
         "--accept": (64, "cannot accept devices: pass --management-token-file"),
         "--preauthorize": (64, "cannot accept devices: pass --management-token-file"),
     }
