@@ -47,7 +47,7 @@ def has_reported(gateway: Gateway, name: str) -> bool:
 
 
 def test_updates_of_several_devices(server: DevServer, tmp_path: Path) -> None:
-    """Each device is installed by its own function, once; devices are added and removed while the gateway runs."""
+    """Each device is updated by its own function, once; devices can be added and removed while the gateway runs."""
     installed: list[str] = []
     devices = {name: described(name) for name in ("one", "two", "three")}
 
@@ -80,7 +80,7 @@ def test_updates_of_several_devices(server: DevServer, tmp_path: Path) -> None:
 
 
 def test_misuse(server: DevServer, tmp_path: Path) -> None:
-    """An invalid name, a name in use, a device without an installer, and a second gateway are refused."""
+    """An invalid, used or unknown name, a device without an installer, and a second gateway are refused."""
     with make(server, tmp_path) as gateway:
         gateway.add("one", described("1"), modules={})
         for name in ("one", "../up"):
