@@ -1,8 +1,8 @@
 """Starts programs as forks of a process that has loaded them: real processes, in a tenth of the time.
 
-A fork has the signals, locks, directory, environment, outputs and exit status of a process of its own. It doesn't have
-its own command line, as others see it, and doesn't inherit limits and ignored signals: tests of those start ``PROGRAM``
-without this module. ``make nightly`` never forks.
+A fork has the signals, locks, directory, environment, outputs and exit status of a process that is started normally.
+But others see another command line, and it inherits neither limits nor ignored signals: tests of those start
+``PROGRAM`` without this module. ``make nightly`` never forks.
 """
 
 from __future__ import annotations

@@ -108,7 +108,7 @@ def test_hurried_at_work() -> None:
 
 
 def test_hurried_at_work_and_replaced() -> None:
-    """A device that replaces one of the same name which was hurried during its step is not hurried itself."""
+    """A device that replaces one of the same name, which was hurried during its step, isn't hurried itself."""
     one, other = Device("one"), Device("one")
     bench = Bench(one)
     bench.rounds.run_due()
@@ -239,7 +239,7 @@ def test_dropped_at_work() -> None:
 
 
 def test_a_thousand_in_order() -> None:
-    """Each of a thousand devices that poll about every five minutes takes two steps in the first five and a half."""
+    """Each of a thousand devices that poll about every five minutes takes exactly two steps in 330 seconds."""
     devices = [Device(f"device-{number}") for number in range(1000)]
     for number, device in enumerate(devices):
         device.seconds = 300.0 + number % 7

@@ -155,7 +155,7 @@ def test_stop_while_waiting(clock: WorldClock) -> None:
 
 
 def test_install(clock: WorldClock) -> None:
-    """The Artifact's scripts are stored; a script with an invalid name is refused, and nothing is stored."""
+    """The Artifact's scripts are stored; one with an invalid name is refused, and the stored scripts stay."""
     artifact = Scripts(clock)
     tested = scripts(clock, Scripts(clock), artifact)
     tested.install([Script("ArtifactInstall_Enter_00", b"", "")])

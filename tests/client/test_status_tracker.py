@@ -46,7 +46,7 @@ def watched(stage: Stage, options: Options | None = None) -> tuple[World, Onlook
 
 
 def test_idle_client(stage: Stage) -> None:
-    """A waiting client reports when it next polls and sends the inventory, its server, and that it is accepted."""
+    """A waiting client reports the times of its next poll and inventory, its server, and that it is accepted."""
     world, onlooker = watched(stage)
     started(world)
     last = onlooker.last

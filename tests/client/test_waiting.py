@@ -53,7 +53,7 @@ def test_sub_updater_dies(stage: Stage, caplog: pytest.LogCaptureFixture) -> Non
 
 
 def test_lock_after_a_boot(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
-    """After a boot, the log doesn't call the sub-updater of the previous boot dead, but possibly between two boots."""
+    """After a boot, the sub-updater of the previous boot isn't reported as dead: it may be between two boots."""
     world = handed_over(stage, Options(has_boot_service=False))
     world.boot_up()
     run_for(world, 600)
@@ -119,7 +119,7 @@ def test_nobody_can_tell(stage: Stage) -> None:
 
 
 def test_sub_updater_timeout(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
-    """After SubUpdaterTimeoutSeconds the sub-updater is stopped, the lock is removed, and the failure has a log."""
+    """After SubUpdaterTimeoutSeconds the sub-updater is stopped, and the failure reported with its log."""
     world = handed_over(stage, Options(sub_updater_timeout_seconds=500))
     logging.getLogger("mender_client").addHandler(world.log)
     try:
@@ -136,7 +136,7 @@ def test_sub_updater_timeout(stage: Stage, caplog: pytest.LogCaptureFixture) -> 
 
 
 def test_sub_updater_that_cannot_be_ended(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
-    """A sub-updater that survives being killed is waited for only for minutes, and the log names its process."""
+    """The client waits only a few minutes for a sub-updater that can't be killed, and the log names its process."""
     world = handed_over(stage, Options(sub_updater_timeout_seconds=500, is_stuck=True))
     assert world.process is not None
     which = f"process {world.process.process.pid}"

@@ -68,7 +68,7 @@ def test_a_program_downloads_and_reports(server: DevServer, embed: Embed, device
 
 
 def test_a_failure_takes_its_reason_to_the_server(server: DevServer, embed: Embed) -> None:
-    """The log that the server gets contains the reason of a failure."""
+    """The reason for a failure is in the log that the server gets."""
     client = embed()
     client.authorise()
     deployment_id = server.deploy("release-2")

@@ -95,7 +95,7 @@ def test_misuse(server: DevServer, tmp_path: Path) -> None:
 
 
 def test_example_of_the_guide(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The program in docs/guide/embed.md adds devices, and runs until it is stopped."""
+    """The program in docs/guide/embed.md runs until it is stopped; it is run without devices here."""
     monkeypatch.chdir(tmp_path)
     page = (Path(__file__).parents[2] / "docs/guide/embed.md").read_text("utf-8")
     code = page.partition("## Many devices")[2].partition("```python\n")[2].partition("```")[0]

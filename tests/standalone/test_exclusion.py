@@ -1,4 +1,4 @@
-"""Daemon and commands exclude each other; the effect of a pending update on the daemon and on ``status``."""
+"""Daemon and commands exclude each other; ``status`` with a pending update, signals, and the name mender-update."""
 
 from __future__ import annotations
 

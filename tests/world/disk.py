@@ -30,8 +30,8 @@ class Inode:
 class Disk:
     """Files by name.
 
-    Names and contents become durable separately, as on a real file system: ``replace`` and ``remove`` by a sync of
-    the directory, bytes by a sync of the file.
+    Names and contents become durable separately, as on a real file system: names by ``remove`` or a durable
+    ``rename``, bytes by ``sync``.
 
     Args:
         power: the counter of effects.
