@@ -1,4 +1,4 @@
-"""Calls a program's ``main`` in this process: the same entry point as in a process, in a tenth of the time."""
+"""Calls a program's ``main`` in this process: the entry point of a real process, in a tenth of the time."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _FAULTS = ("Traceback", "Exception ignored", "Logging error")
 
 
 def call(*words: str, main: Callable[[Sequence[str]], int] = client_main) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end, which must not be the daemon's: that one takes the signals of its process.
+    """Run a command until it ends. It must not be the daemon, which handles the signals of its process.
 
     Args:
         words: the arguments of the program.
         main: the function that is called.
 
     Returns:
-        The exit code and the output of such a process.
+        The exit code and the output, as of a process.
     """
     out, err = io.StringIO(), io.StringIO()
     logger = logging.getLogger("mender_client")

@@ -1,4 +1,4 @@
-"""What holds for every ring of the tests."""
+"""Options, hooks and fixtures for all tests."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ hypothesis.settings.register_profile("short", derandomize=True, deadline=None, d
 hypothesis.settings.register_profile("nightly", derandomize=True, deadline=None, database=None, max_examples=1000)
 
 MEASURED = ("tests/client/", "tests/core/", "tests/embedding/")
-"""Where ``make coverage`` measures: the tests of core/ and client/, whose coverage has a bar."""
+"""Where ``make coverage`` measures: the tests of core/ and client/, for which a minimum coverage is required."""
 
 UNMEASURED = (
     "tests/client/test_modules.py::test_every_blow",
@@ -62,8 +62,8 @@ UNMEASURED = (
     "tests/program/test_soak.py",
     "tests/typed/",
 )
-"""Tests that go over the same lines again and again, or start many processes: measuring their coverage doubles their
-time, and shows nothing that the other tests don't. ``make nightly`` measures all others."""
+"""Tests that execute the same lines repeatedly, or start many processes: measuring their coverage doubles their time,
+and shows nothing that the other tests don't show. ``make nightly`` measures all others."""
 
 WAITING = (
     "tests/program/",
@@ -74,20 +74,20 @@ WAITING = (
     "tests/packaging/",
     "tests/support/",
 )
-"""Where tests take long without much work."""
+"""Tests that spend most of their time waiting."""
 
 MEASURING = pytest.StashKey[coverage.Coverage]()
-"""What measures coverage in this process, if something does: only while a test runs that is measured."""
+"""The coverage measurement of this process, if there is one; it is active only during tests that are measured."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the option that tells ``make nightly`` from ``make test``."""
+    """Add the option that distinguishes ``make nightly`` from ``make test``."""
     parser.addoption("--nightly", action="store_true", help="run the long searches in full, and the slow tests too")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register the marker of slow tests, and let properties be tried on more examples at night."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has it ignored by what runs in the background
+    """Register the marker of slow tests, and select the number of examples for property tests."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # shells let background jobs ignore it
     hypothesis.settings.load_profile("nightly" if config.getoption("--nightly") else "short")
     if not config.getoption("--nightly") and not hasattr(config, "workerinput"):  # workers find it in their environment
         os.environ[forking.IS_WANTED] = str(forking.Starter().directory)
@@ -100,7 +100,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def import_sources() -> None:
-    """Import all that is measured: its lines are seen now, and the collection of the tests needs no measuring."""
+    """Import everything that is measured, so that the collection of the tests needn't be measured as well."""
     for package in (mender_client, mender_devserver):
         for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
             importlib.import_module(module.name)
@@ -108,7 +108,7 @@ def import_sources() -> None:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_collection() -> Generator[None, object, object]:
-    """Look for no garbage among thousands of tests, neither while they are collected nor ever after."""
+    """Turn garbage collection off while tests are collected, and exclude what was collected from it afterwards."""
     gc.disable()
     try:
         return (yield)
@@ -119,18 +119,18 @@ def pytest_collection() -> Generator[None, object, object]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Send no keywords from process to process: nothing here shows them, and they are most of a report."""
+    """Don't send keywords from process to process: nothing here uses them, and they are most of a report's size."""
     report = yield
     report.keywords = {}
     return report
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mix the files that wait for processes with those that compute, and leave the slow tests to the night."""
+    """Interleave the files that wait for processes with those that compute; leave slow tests to nightly runs."""
     files = dict.fromkeys(item.path for item in items)
     waiting = [path for path in files if path.relative_to(config.rootpath).as_posix().startswith(WAITING)]
     others = [path for path in files if path not in waiting]
-    waiting = waiting[::3] + waiting[1::3] + waiting[2::3]  # neighbours are alike, and would wait at the same time
+    waiting = waiting[::3] + waiting[1::3] + waiting[2::3]  # neighbours are similar, and would wait at the same time
     mixed = chain.from_iterable(zip_longest(waiting, others[::2], others[1::2]))
     place = {path: number for number, path in enumerate(mixed)}
     items.sort(key=lambda item: place[item.path])
@@ -144,7 +144,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(scope="session")
 def is_nightly(request: pytest.FixtureRequest) -> bool:
-    """Whether a search goes over its whole range; otherwise over a small part, chosen by a fixed seed."""
+    """Whether searches cover their whole range, or only a small part that is chosen by a fixed seed."""
     return bool(request.config.getoption("--nightly"))
 
 
@@ -157,7 +157,7 @@ def is_measured(item: pytest.Item) -> bool:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    """Measure coverage only where it counts, and not in the processes and fixtures of the other tests."""
+    """Measure coverage only in tests that count, and not in the processes and fixtures of the others."""
     measuring = item.config.stash.get(MEASURING, None)
     if measuring is None:
         return (yield)
@@ -174,13 +174,13 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
 
 @pytest.fixture
 def forked_python(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What starts this Python, as the plugin for tests of sub-updaters does, starts a fork."""
+    """Make code that starts this Python, such as the plugin for tests of sub-updaters, start a fork."""
     monkeypatch.setattr(sys, "executable", str(forking.python()))
 
 
 @pytest.fixture(autouse=True)
 def usual_umask() -> Iterator[None]:
-    """The same umask for every test; the program, called in this process, makes its own."""
+    """Set the same umask for every test: the program, when called in this process, sets its own."""
     before = os.umask(0o022)
     yield
     os.umask(before)

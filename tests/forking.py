@@ -1,8 +1,8 @@
 """Starts programs as forks of a process that has loaded them: real processes, in a tenth of the time.
 
-The properties of a process are kept: signals, locks, directory, environment, outputs, how it ends. Its command line, as
-others see it, isn't, and it inherits no limits and no ignored signals: tests of those start ``PROGRAM`` otherwise.
-``make nightly`` never forks.
+A fork has the signals, locks, directory, environment, outputs and exit status of a process that is started normally.
+But others see another command line, and it inherits neither limits nor ignored signals: tests of those start
+``PROGRAM`` without this module. ``make nightly`` never forks.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ from calling import call
 
 PROGRAM = Path(sys.executable).with_name("mender-python-client")
 IS_WANTED = "TESTS_FORK_PROGRAMS"
-"""The variable that lets tests fork, and names the directory of the process that makes the forks, one for all workers;
-the searches of the night, and what runs without pytest, don't fork."""
+"""The variable that enables forks: the directory of the process that makes them, one for all workers. Nightly runs, and
+programs that run without pytest, don't fork."""
 _READ_AT_THE_START = ("COVERAGE", "LANG", "LC_", "LD_", "OPENSSL", "PYTHON")
-"""Beginnings of variables that Python and its libraries read when they are loaded."""
+"""Prefixes of variables that Python and its libraries read when they are loaded."""
 _HEEDED = ("PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED")
-"""Those of them that make no difference for a fork, or that it respects."""
+"""Such variables that make no difference for a fork, or that it respects."""
 _USUAL = ("", "C", "C.UTF-8", "POSIX")
-"""Values of them that make no difference."""
+"""Values of such variables that make no difference."""
 _LOADED_LATE = (
     "cryptography.hazmat.backends.openssl.backend",
     "cryptography.hazmat.primitives.asymmetric.ec",
@@ -88,7 +88,7 @@ if code < 0:
     posix.kill(posix.getpid(), -code)
 posix._exit(code)
 """
-"""The program that others start: it has a fork made, represents it, and takes it along when it is killed."""
+"""The program that others start: it requests a fork, and passes on signals and the exit status; both end together."""
 
 
 class Forked:
@@ -156,7 +156,7 @@ def start(
 
 
 def is_forked(argv: Sequence[str], environment: Mapping[str, str]) -> bool:
-    """Whether a command is one of our programs, and nothing would make it start differently."""
+    """Whether a command is one of our programs, and no setting would make Python start differently."""
     if IS_WANTED not in environment:
         return False
     is_python = argv[0] in (sys.executable, str(python())) and (argv[1] in ("-c", "-m") or argv[1][0] != "-")
@@ -165,7 +165,7 @@ def is_forked(argv: Sequence[str], environment: Mapping[str, str]) -> bool:
 
 
 def _fork(argv: Sequence[str], environment: Mapping[str, str], descriptors: Sequence[int], directory: Path) -> Forked:
-    """Have a fork made."""
+    """Request a fork."""
     umask = os.umask(0o022)
     os.umask(umask)
     variables = {os.fsencode(name): os.fsencode(value) for name, value in environment.items()}
@@ -188,12 +188,12 @@ def run(
 
 
 def program() -> Path:
-    """The client's program for others to start: outside of the nightly run it makes forks."""
+    """The client's program for others to start; except in nightly runs, it starts forks."""
     return Path(os.environ[IS_WANTED], PROGRAM.name) if IS_WANTED in os.environ else PROGRAM
 
 
 def python() -> Path:
-    """A Python for others to start, which outside of the nightly run has all our programs loaded."""
+    """A Python for others to start; except in nightly runs, it has all our programs loaded."""
     return program().with_name("python") if IS_WANTED in os.environ else Path(sys.executable)
 
 
@@ -204,7 +204,7 @@ def path() -> str:
 
 
 class Starter:
-    """The process that has loaded the programs, and ends with this one. It loads them when it makes the first fork."""
+    """The process that makes the forks, and ends with this one. It loads the programs when it makes the first fork."""
 
     def __init__(self) -> None:
         self._environment = _unlike(os.environ)
@@ -290,7 +290,7 @@ class _Forks:
         self._poll.register(sys.stdin, select.POLLIN)
 
     def serve(self) -> Callable[[], None]:
-        """Make forks. Returns in each fork, with its first task, and ends when standard input does."""
+        """Make forks. Returns only in a fork, with its task; ends the process when standard input ends."""
         is_loaded = False
         while True:
             descriptor, _ = self._poll.poll()[0]  # one at a time: descriptor numbers are reused
@@ -345,7 +345,7 @@ class _Forks:
 def _become(
     argv: list[str], environment: dict[bytes, bytes], directory: str, umask: int, descriptors: list[int]
 ) -> None:
-    """Take over the properties that a process has from its parent."""
+    """Take on the properties that a process inherits from its parent."""
     for number, descriptor in enumerate(descriptors):
         os.dup2(descriptor, number)
     os.closerange(3, os.sysconf("SC_OPEN_MAX"))

@@ -1,4 +1,4 @@
-"""An RSA key for all tests that need any: it is generated once, at the import, because that is slow."""
+"""An RSA key for all tests that need one: it is generated once, at the import, because that is slow."""
 
 from __future__ import annotations
 

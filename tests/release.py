@@ -19,8 +19,8 @@ DISTRIBUTIONS = {"mender-python-client": PROJECT, "mender-devserver": PROJECT / 
 
 
 def checkout(target: Path) -> Path:
-    """A copy of the files of this checkout that git tracks or would track, with other times and modes; as in git's own,
-    a program stays executable for its owner."""
+    """Copy the files of this checkout that git tracks or would track. Times and modes differ, but a program stays
+    executable for its owner."""
     command = ["git", "-C", str(PROJECT), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     try:
         listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
@@ -44,13 +44,13 @@ def run(*words: str, umask: int = 0o022) -> None:
 
 
 def install(environment: Path, wheel: Path) -> None:
-    """Let pip install a wheel into a virtual environment that has all its dependencies."""
+    """Install a wheel with pip into a virtual environment that has all its dependencies."""
     pip = ("-m", "pip", "--quiet", "--disable-pip-version-check", "--python", str(environment / "bin/python"))
     run(*pip, "install", "--no-index", "--no-compile", str(wheel))
 
 
 def link_dependencies(environment: Path, *names: str) -> None:
-    """Copy installed packages and their dependencies into a virtual environment of this Python, but neither of ours."""
+    """Link installed packages and their dependencies into a virtual environment of this Python, except our own."""
     (target,) = environment.glob("lib/python*/site-packages")
     found: set[str] = set()
     wanted = [canonicalize_name(name) for name in names]
@@ -73,7 +73,7 @@ def link_dependencies(environment: Path, *names: str) -> None:
 
 @pytest.fixture(scope="session")
 def release(tmp_path_factory: pytest.TempPathFactory, is_nightly: bool) -> Path:
-    """The directory of a release that is made of a copy of this checkout; its SBOM is validated at night."""
+    """The directory of a release built from a copy of this checkout; its SBOM is validated only in nightly runs."""
     if importlib.util.find_spec("cyclonedx_py") is None:
         pytest.skip("cyclonedx-bom is not installed: run make venv")
     base = tmp_path_factory.getbasetemp()

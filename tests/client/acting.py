@@ -1,4 +1,4 @@
-"""Small helpers with which a test plays the device's service manager."""
+"""Helpers for tests that take the place of the device's service manager."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from world import NEW, World
 
 
 def client_of(world: World) -> Agent:
-    """The client that runs."""
+    """The running client."""
     assert world.client is not None
     return world.client
 
@@ -22,7 +22,7 @@ def started(world: World) -> World:
 
 
 def run_for(world: World, seconds: float, *, each: Callable[[], None] = lambda: None) -> None:
-    """Let the client live for a while; only it runs."""
+    """Run the client, and nothing else, for a number of seconds."""
     end = world.clock.seconds + seconds
     while world.clock.seconds < end:
         wait = client_of(world).step()
@@ -44,7 +44,7 @@ def kinds_since(world: World, number: int) -> list[str]:
 
 
 def next_requests(world: World) -> list[str]:
-    """Every request for a deployment so far, by its form."""
+    """The method and the API version of every request for a deployment so far."""
     return [
         f"{request.method} {request.url.partition('/devices/')[2].partition('/')[0]}"
         for request in world.transport.sent

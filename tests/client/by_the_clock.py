@@ -1,4 +1,4 @@
-"""Worlds whose device downloads by the clock."""
+"""Worlds whose downloads depend on the time of day."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from world import World
 
 
 class UtcConditions:
-    """A device in UTC whose clock is right; see ``core.ports.GateConditions``."""
+    """A device in the time zone UTC with a correct clock; see ``core.ports.GateConditions``."""
 
     def zone(self, name: str) -> tzinfo:
         return timezone.utc
@@ -34,7 +34,7 @@ class UtcConditions:
 
 
 def downloads_in(*texts: str) -> Callable[[World], None]:
-    """Start the client of a world again, with these windows and rates."""
+    """A function that restarts the client of a world with these windows and rates."""
 
     def arrange(world: World) -> None:
         conditions = UtcConditions()

@@ -1,4 +1,4 @@
-"""What the tests of the workflow share."""
+"""Fixtures that the tests of the workflow share."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Stage:
 
 @pytest.fixture
 def quietly() -> Iterator[None]:
-    """Thousands of updates would make a long log."""
+    """Suppress the log, which thousands of updates would make too long."""
     logger = logging.getLogger("mender_client")
     level = logger.level
     logger.setLevel(logging.CRITICAL)

@@ -1,4 +1,4 @@
-"""When and what the client reports of the device's configuration."""
+"""When the client reports the device's configuration, and what it reports."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def configured(stage: Stage, text: str) -> World:
 
 
 def reports_since(world: World, number: int) -> int:
-    """How many reports went out."""
+    """The number of configuration reports after the first ``number`` requests."""
     return kinds_since(world, number).count("configuration")
 
 
 def test_configuration_is_reported(stage: Stage) -> None:
-    """What is stored is reported with the first inventory, and not again while neither it nor the token changes."""
+    """The stored configuration is reported with the first inventory, and then only after it has changed."""
     world = configured(stage, '{"timezone": "UTC"}')
     assert {"timezone": "UTC"} == world.server.device.reported
     before = len(world.transport.requests)
@@ -49,7 +49,7 @@ def test_device_without_configuration(stage: Stage) -> None:
                                   '{"a": "' + "x" * 4097 + '"}', "NaN", "[" * 100_000, "1" * 5000, '{"a": null}',
                                   str({f"k{one}": "\0" * 4096 for one in range(100)})])  # fmt: skip
 def test_unusable_configuration(stage: Stage, caplog: pytest.LogCaptureFixture, text: str) -> None:
-    """What the server would refuse is not sent; the log says so once, and polls go on."""
+    """A configuration that the server would refuse is not sent; this is logged once, and the client still polls."""
     with caplog.at_level(logging.WARNING):
         world = configured(stage, text.replace("'", '"'))
         client_of(world).request_inventory()
@@ -60,14 +60,14 @@ def test_unusable_configuration(stage: Stage, caplog: pytest.LogCaptureFixture, 
 
 
 def test_any_key(stage: Stage) -> None:
-    """Keys and values may hold any characters: dots, ends of lines, NUL, halves of surrogates."""
+    """A configuration is reported whatever its keys and values contain: dots, line ends, NUL, lone surrogates."""
     odd = {"a.b": "c", "a": "", "end\nof line": "\r\n", "\0": "\0", "\ud800": "\udfff", "k" * 4096: "😀" * 4096}
     world = configured(stage, json.dumps(odd))
     assert 1 == reports_since(world, 0)
 
 
 def test_report_is_repeated(stage: Stage) -> None:
-    """A report that did not arrive is sent again with the retries of the inventory."""
+    """A report that the server answers with an error is repeated with the retries of the inventory."""
     world = World(stage)
     world.transport.rules.append(at("configuration", Answer(500), 1, 2))
     world.device.configuration = '{"a": "b"}'
@@ -76,7 +76,7 @@ def test_report_is_repeated(stage: Stage) -> None:
 
 
 def test_server_without_the_service(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
-    """A server that knows no configurations is asked again with each inventory, and the log says so once."""
+    """A server without a configuration service is sent the report with each inventory; this is logged once."""
     world = World(stage)
     world.transport.rules.append(at("configuration", Answer(404)))
     world.device.configuration = '{"a": "b"}'

@@ -1,4 +1,4 @@
-"""How fast a download may and must be."""
+"""The maximum and the minimum rate of a download."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class _Clock:
 
 
 def test_limit_spreads_bytes_over_time() -> None:
-    """With DownloadSpeedLimit, bytes take as long as the limit says, however fast they come."""
+    """With DownloadSpeedLimit, a download takes as long as the limit implies, however fast the data arrives."""
     clock = _Clock()
     pace = Pace(clock, PaceLimits(most_bytes_per_second=1000))
     for _ in range(10):
@@ -34,12 +34,12 @@ def test_limit_spreads_bytes_over_time() -> None:
 
 
 def test_limit_takes_small_pieces() -> None:
-    """With a limit, no more than a quarter of a second's worth is taken at once."""
+    """With a limit, at most a quarter of a second's worth of data is read at once."""
     assert Pace(_Clock(), PaceLimits(most_bytes_per_second=40000)).piece_bytes == 10000
 
 
 def test_no_limit_never_waits() -> None:
-    """Without a limit nothing is waited for, and pieces may be of any size."""
+    """Without a limit a download never waits, and pieces may be as large as 1 MiB."""
     clock = _Clock()
     pace = Pace(clock, PaceLimits())
     pace.received(1 << 40)
@@ -48,7 +48,7 @@ def test_no_limit_never_waits() -> None:
 
 
 def test_floor_breaks_a_slow_transfer_off() -> None:
-    """A connection that is slower than DownloadMinimumRate over the window is broken off, with both figures."""
+    """A transfer that is slower than DownloadMinimumRate over a window is broken off; the error gives both rates."""
     clock = _Clock()
     pace = Pace(clock, PaceLimits(least_bytes_per_second=100, window_seconds=10))
     clock.time += 9
@@ -59,7 +59,7 @@ def test_floor_breaks_a_slow_transfer_off() -> None:
 
 
 def test_floor_is_measured_anew_in_each_window() -> None:
-    """A fast beginning doesn't excuse a slow end."""
+    """Each window is measured separately: a fast first one doesn't make up for a slow second one."""
     clock = _Clock()
     pace = Pace(clock, PaceLimits(least_bytes_per_second=100, window_seconds=10))
     clock.time += 10

@@ -1,4 +1,4 @@
-"""Many devices in one process: when each takes its step, and by which workers."""
+"""Many devices in one process: when each takes a step, and which workers run it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from world.clock import WorldClock
 
 
 class Workers:
-    """Workers that do what they were given when the test says so."""
+    """Workers that keep their jobs until the test runs them."""
 
     def __init__(self) -> None:
         self.jobs: list[Callable[[], None]] = []
@@ -19,14 +19,14 @@ class Workers:
         self.jobs.append(job)
 
     def work(self) -> None:
-        """Do all."""
+        """Run all jobs."""
         jobs, self.jobs = self.jobs, []
         for job in jobs:
             job()
 
 
 class Device:
-    """A device that does what it is told."""
+    """A device whose delay and standing are set by the test."""
 
     def __init__(self, name: str, group: str = "", standing: Standing = Standing.IDLE) -> None:
         self.name = name
@@ -41,7 +41,7 @@ class Device:
 
 
 class Bench:
-    """Rounds over a clock and workers of the test."""
+    """Rounds with a clock and workers that the test controls."""
 
     def __init__(self, *devices: Device, most: int = 4, groups: dict[str, int] | None = None) -> None:
         self.clock = WorldClock()
@@ -62,14 +62,14 @@ class Bench:
         self.woken += 1
 
     def run(self) -> float | None:
-        """Start what is due, have the polls done, and note it."""
+        """Start the steps that are due, complete the polls, and process their results."""
         self.rounds.run_due()
         self.polls.work()
         return self.rounds.run_due()
 
 
 def test_steps_when_due() -> None:
-    """A new device takes its first step at once, and each further one when the last one has said."""
+    """A new device takes its first step at once, and each further one after the delay that the last one returned."""
     one, other = Device("one"), Device("other")
     other.seconds = 30.0
     bench = Bench(one, other)
@@ -81,11 +81,11 @@ def test_steps_when_due() -> None:
 
 
 def test_a_slow_step_holds_up_nobody() -> None:
-    """While a device is at work it takes no second step, and the others take theirs."""
+    """While a device takes a step it starts no second one, even if hurried; the others take theirs."""
     slow, quick = Device("slow"), Device("quick")
     bench = Bench(slow, quick)
     bench.rounds.run_due()
-    bench.polls.jobs.pop(0)()  # of equals the one whose name is first begins
+    bench.polls.jobs.pop(0)()  # of the devices due at the same time, the first by name begins
     bench.clock.seconds += 1000.0
     bench.rounds.run_due()
     bench.rounds.hurry(bench.rounds.members)
@@ -97,7 +97,7 @@ def test_a_slow_step_holds_up_nobody() -> None:
 
 
 def test_hurried_at_work() -> None:
-    """A device that is hurried during its step takes another one at once: that step may have missed the request."""
+    """A device that is hurried during a step takes another one at once, since the step may have missed the request."""
     one = Device("one")
     bench = Bench(one)
     bench.rounds.run_due()
@@ -108,7 +108,7 @@ def test_hurried_at_work() -> None:
 
 
 def test_hurried_at_work_and_replaced() -> None:
-    """A device that takes the place of one that was hurried during its step is not hurried."""
+    """A device that replaces one of the same name, which was hurried during its step, isn't hurried itself."""
     one, other = Device("one"), Device("one")
     bench = Bench(one)
     bench.rounds.run_due()
@@ -122,7 +122,7 @@ def test_hurried_at_work_and_replaced() -> None:
 
 
 def test_who_was_slow_has_other_workers() -> None:
-    """A device whose step took long takes the next one by workers that the others don't need, until it is quick."""
+    """After a slow step, a device's steps are run by separate workers, until one is quick again."""
 
     class Slow(Device):
         takes = 60.0
@@ -147,7 +147,7 @@ def test_who_was_slow_has_other_workers() -> None:
 
 
 def test_updates_by_their_own_workers() -> None:
-    """Whoever is offered an update takes its next step with the turn, by the workers for updates, until it is over."""
+    """A device that is offered an update gets the turn, and the workers for updates run its steps until it is over."""
     device = Device("one", standing=Standing.WANTS)
     bench = Bench(device)
     bench.run()
@@ -168,7 +168,7 @@ def test_updates_by_their_own_workers() -> None:
 
 
 def test_one_of_a_group_at_a_time() -> None:
-    """Of a group one is updated at a time; the others go on polling until it is their turn, and then don't wait."""
+    """The devices of a group are updated one at a time; the others poll, and start as soon as they get the turn."""
     devices = [Device(name, "bus", Standing.WANTS) for name in ("a", "b", "c")]
     bench = Bench(*devices)
     assert 100.0 == bench.run()
@@ -184,7 +184,7 @@ def test_one_of_a_group_at_a_time() -> None:
 
 
 def test_no_longer_wanted() -> None:
-    """A device that waits for its turn, and whose deployment is aborted meanwhile, gives its place up."""
+    """A device whose deployment is aborted while it waits for the turn gives up its place in the queue."""
     first, second, third = (Device(name, "bus", Standing.WANTS) for name in ("a", "b", "c"))
     bench = Bench(first, second, third)
     bench.run()
@@ -200,7 +200,7 @@ def test_no_longer_wanted() -> None:
 
 
 def test_update_of_a_former_process() -> None:
-    """An update that was under way before the start keeps its turn: no other of its group begins meanwhile."""
+    """An update that was in progress before the start keeps the turn: no other of its group begins until it ends."""
     resumed, other = Device("resumed", "bus", Standing.UPDATING), Device("other", "bus", Standing.WANTS)
     bench = Bench()
     bench.rounds.add(resumed, standing=Standing.UPDATING)
@@ -219,7 +219,7 @@ def test_update_of_a_former_process() -> None:
 
 
 def test_dropped_at_work() -> None:
-    """A device that is dropped in the middle of a step finishes it, takes no other, and gives its turn back then."""
+    """A device that is dropped during a step finishes it, then gives back the turn and takes no further step."""
     device, other = Device("one", "bus", Standing.WANTS), Device("other", "bus", Standing.WANTS)
     bench = Bench(device, other)
     bench.run()
@@ -239,7 +239,7 @@ def test_dropped_at_work() -> None:
 
 
 def test_a_thousand_in_order() -> None:
-    """A thousand devices that poll every five minutes take a step each in five minutes, whoever is slow."""
+    """Each of a thousand devices that poll about every five minutes takes exactly two steps in 330 seconds."""
     devices = [Device(f"device-{number}") for number in range(1000)]
     for number, device in enumerate(devices):
         device.seconds = 300.0 + number % 7

@@ -1,4 +1,4 @@
-"""Standalone updates in memory: power goes at every effect, and whatever command follows ends in old or new."""
+"""Standalone updates in memory: power is cut at any effect, and the next command completes the update."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ LATER = {"commit": Standalone.commit, "rollback": Standalone.roll_back}
 
 
 class Cut(BaseException):
-    """The power is gone."""
+    """The power is cut."""
 
 
 class Board:
-    """A device on which every effect can be the last one. It is its own journal, device, clock, modules and scripts."""
+    """A device whose power can be cut at any effect. It also acts as the journal, device data, lock and clock."""
 
     def __init__(self, *, is_reversible: bool = True, fails: str = "") -> None:
         self.is_reversible, self.fails = is_reversible, fails
@@ -59,7 +59,7 @@ class Board:
         return result
 
     def command(self, run: Callable[[Standalone], None]) -> set[Fact]:
-        """One process: whatever it knew is gone afterwards."""
+        """Run a command in a new process, which has nothing in memory from the one before."""
         board: Any = self
         standalone = Standalone(
             clock=board,
@@ -93,14 +93,14 @@ class Board:
         return self._do(write)
 
     def now(self) -> datetime:
-        """The time, which nothing depends on."""
+        """A fixed time; nothing depends on it."""
         return datetime(2026, 1, 1, tzinfo=timezone.utc)
 
     def read(self) -> None:
-        """No sub-updater is at work."""
+        """There is no lock file."""
 
     def provides(self) -> Provides:
-        """What artifact_info says."""
+        """The content of artifact_info."""
         return Provides("board", self.name)
 
     def save_provides(self, software: Software) -> str:
@@ -109,7 +109,7 @@ class Board:
         return ""
 
     def call(self, name: str) -> None:
-        """A call or a script."""
+        """Call the update module, or run a script."""
         systems = {"ArtifactInstall": "new", "ArtifactRollback": "old"}
 
         def work() -> None:
@@ -120,12 +120,12 @@ class Board:
         self._do(work)
 
     def set_tree(self, *, is_there: bool) -> None:
-        """Make or remove the tree."""
+        """Create or remove the tree."""
         self._do(lambda: setattr(self, "is_there", is_there))
 
     @property
     def end(self) -> tuple[str, str, object, bool]:
-        """Name and system, what is pending, and whether the tree is left."""
+        """The artifact name, the system, the pending update, and whether the tree still exists."""
         record = self.load()
         return record.provides(self.provides()).artifact_name, self.system, record.standalone, self.is_there
 
@@ -193,7 +193,7 @@ FAILURES = ("", "ArtifactInstall", "ArtifactInstall_Leave", "ArtifactCommit", "A
 @pytest.mark.parametrize("fails", FAILURES)
 @pytest.mark.parametrize("second", LATER)
 def test_power_cuts(fails: str, second: str, is_reversible: bool, is_cut_after: bool, is_nightly: bool) -> None:
-    """Wherever power goes, in ``install`` or in the command after it, ``resume`` brings the update to one true end."""
+    """Wherever power is cut, in ``install`` or the command after it, ``resume`` leaves a true artifact name."""
     step = 1 if is_nightly else 9
     number, is_over = random.Random(f"{fails} {second} {is_reversible} {is_cut_after}").randrange(1 - step, 1), False
     while not is_over:
@@ -212,7 +212,7 @@ def test_power_cuts(fails: str, second: str, is_reversible: bool, is_cut_after: 
                 break
         name, system, pending, has_tree = board.end
         assert pending is None, number
-        if board.load().software is not None or name != "old":  # else the download was cut, and leaves its tree
+        if board.load().software is not None or name != "old":  # else the download was cut, which leaves the tree
             assert not has_tree, number
         is_true = {"old": ("old",), "new": ("new",), "new_INCONSISTENT": ("old", "new")}[name]
         assert system in is_true, (number, name)
@@ -221,7 +221,7 @@ def test_power_cuts(fails: str, second: str, is_reversible: bool, is_cut_after: 
 
 
 def test_full_disk() -> None:
-    """A state file that can't be written ends the command where it is, and the next one goes on from there."""
+    """If the state file can't be written, ``install`` ends with an error, and ``resume`` then rolls back."""
     board = Board()
     write, left = board.update, [2]
 
@@ -231,7 +231,7 @@ def test_full_disk() -> None:
             raise StorageError("STO10", "the disk is full")
         return write(change)
 
-    board.update = fail  # type: ignore[method-assign]  # the world is at fault, not our code
+    board.update = fail  # type: ignore[method-assign]  # a fault of the device, not of our code
     with pytest.raises(StorageError):
         board.install()
     board.update = write  # type: ignore[method-assign]

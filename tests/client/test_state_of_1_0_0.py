@@ -1,4 +1,4 @@
-"""A client of today on a data directory that version 1.0.0 left; see ``tests/data/state-1.0.0``."""
+"""The current client with a data directory of version 1.0.0; see ``tests/data/state-1.0.0``."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ CASES = ("idle", *STATES, "undelivered")
 
 
 def newer(document: dict[str, Any]) -> dict[str, Any]:
-    """The document with fields of a version in between."""
+    """The document with additional fields, as a later version may have written it."""
     update = document["update"]
     return {**document, "extra": [1], "update": None if update is None else {**update, "colour": "blue"}}
 
 
 def deployment_of(document: dict[str, Any]) -> str:
-    """The deployment that a document is about; empty when it is about none."""
+    """The id of the deployment in a document; empty if there is none."""
     about = [document["update"] or {}, *document["outcomes"]]
     return str(about[0].get("deployment_id") or (about[1]["deployment_id"] if about[1:] else ""))
 
 
 def device(name: str, *, is_newer: bool = False, has_boot_service: bool = False) -> World:
-    """A device that boots with such a data directory, and a server that has the deployment."""
+    """A device that boots with such a data directory, and a server that has the same deployment."""
     world = World(Stage(DATA), Options(has_boot_service=has_boot_service))
     document = json.loads((DATA / name / JOURNAL).read_text())
     promise = (document["update"] or {}).get("promise", {"etag": "e"})
@@ -67,7 +67,7 @@ def device(name: str, *, is_newer: bool = False, has_boot_service: bool = False)
 
 @pytest.mark.parametrize("name", CASES)
 def test_everything_is_understood(name: str) -> None:
-    """All that 1.0.0 has written is read; what it did not write is as it was then."""
+    """Every field that 1.0.0 wrote is read; fields that it did not have get the values of its behaviour."""
     record = decode_record(json.loads((DATA / name / JOURNAL).read_text()))
     assert ("", {}) == (record.unread.summary, dict(record.unknown))
     assert record.accepted is not None
@@ -81,7 +81,7 @@ def test_everything_is_understood(name: str) -> None:
 
 @pytest.mark.parametrize(("name", "doing"), [("idle", "stopped"), ("installing", "installing")])
 def test_status_file(name: str, doing: str) -> None:
-    """What its daemon did last is told in the words of today."""
+    """The status file of 1.0.0 is read, with the last activity of its daemon in current terms."""
     found = read_client_status(DATA / name / "status.json")
     assert found is not None
     assert (doing, "1.0.0") == (found[0].doing, found[0].version)
@@ -90,7 +90,7 @@ def test_status_file(name: str, doing: str) -> None:
 @pytest.mark.parametrize("is_newer", [False, True], ids=["as it is", "with unknown fields"])
 @pytest.mark.parametrize("name", ["downloading", "verified"])
 def test_update_goes_on(name: str, is_newer: bool) -> None:
-    """An update that had not been handed over goes on where it stood; what is on disk is not fetched again."""
+    """An update that had not been handed over continues; what is on disk is not downloaded again."""
     world = device(name, is_newer=is_newer, has_boot_service=True)
     kept = len(world.disk.read(PARTIAL) or world.disk.read(ARTIFACT) or b"")
     world.live()
@@ -101,7 +101,7 @@ def test_update_goes_on(name: str, is_newer: bool) -> None:
 
 @pytest.mark.parametrize("name", ["handing-over", "installing"])
 def test_nothing_is_started_again(name: str) -> None:
-    """Where the sub-updater may have begun the client waits for it, and believes its report."""
+    """If the sub-updater may have started, the client starts nothing, waits for it, and accepts its report."""
     world = device(name)
     client = client_of(world)
     run_for(world, 600)
@@ -114,7 +114,7 @@ def test_nothing_is_started_again(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["handing-over", "installing"])
 def test_lock_that_goes_without_a_report(name: str) -> None:
-    """A lock that goes without a report: artifact_info tells the outcome."""
+    """If the lock is removed without a report, artifact_info decides the outcome, which is a failure here."""
     world = device(name)
     run_for(world, 60)
     world.lock.remove()
@@ -124,14 +124,14 @@ def test_lock_that_goes_without_a_report(name: str) -> None:
 
 @pytest.mark.parametrize("is_newer", [False, True], ids=["as it is", "with unknown fields"])
 def test_pending_report_is_sent(is_newer: bool) -> None:
-    """An outcome that 1.0.0 could not deliver is delivered, and the Artifact goes."""
+    """An outcome that 1.0.0 could not deliver is delivered, and the Artifact is removed."""
     world = device("undelivered", is_newer=is_newer)
     run_for(world, 60)
     assert ("failure", (), None) == (world.server.status, world.journal.load().outbox, world.disk.read(ARTIFACT))
 
 
 def test_idle_device_polls() -> None:
-    """A device without a deployment polls, and nothing is lost of what it remembers."""
+    """A device without a deployment polls, and unknown fields of its state file are kept."""
     world = device("idle", is_newer=True)
     before = world.transport.counts["next"]
     run_for(world, 60)
@@ -146,7 +146,7 @@ NAMES_OF_1_0_0 = {"downloading", "proven", "handing-over", "in-hands", "settling
     "state", [one for one in TRANSITIONS[Flow.HANDOVER] if one not in ENDS], ids=lambda state: state.value
 )
 def test_way_back_to_1_0_0(state: State) -> None:
-    """Each state is stored as 1.0.0 reads it: by its name of then, and with every field of then in its type of then."""
+    """Each state is stored in a form that 1.0.0 reads: a name that it knows, and all its fields with the same types."""
     then = json.loads((DATA / "installing" / JOURNAL).read_text())
     record = decode_record(then)
     assert record.update is not None

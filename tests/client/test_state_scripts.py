@@ -1,4 +1,4 @@
-"""When state scripts are run again, and which failure ends a row (protocol: state scripts)."""
+"""When a state script is run again, and which failures end a series (protocol: state scripts)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from world.clock import WorldClock
 
 
 class Scripts:
-    """A directory of scripts that exit as told; each run takes ten seconds."""
+    """A directory of scripts with given exit codes, each run of which takes ten seconds; see ``core.ports``."""
 
     def __init__(self, clock: WorldClock, **exits: Sequence[int]) -> None:
         self.clock = clock
@@ -24,54 +24,54 @@ class Scripts:
         self.is_version_known = True
 
     def names(self, state: str, action: str) -> Sequence[str]:
-        """As the port says."""
+        """The scripts of a state and action."""
         self.check_version()
         return [name for name in self.exits if place_of(name) == (state, action)]
 
     def check_version(self) -> None:
-        """As the port says."""
+        """Fail if the version is unknown."""
         if not self.is_version_known:
             raise ScriptError("SSC03", "cannot run the state scripts")
 
     def run(self, name: str, *, seconds: float) -> int:
-        """As the port says."""
+        """Record the run and return the next exit code; 21 when there are no more."""
         self.runs.append((name, self.clock.seconds, seconds))
         self.clock.seconds += min(10.0, seconds)
         return next(self.exits[name], 21)
 
     def end_orphans(self) -> None:
-        """As the port says."""
+        """No process outlives the client here."""
 
     def replace(self, scripts: Sequence[Script]) -> None:
-        """As the port says."""
+        """Record the names."""
         self.stored = [script.name for script in scripts]
 
     @property
     def begun(self) -> list[str]:
-        """Which ran."""
+        """The names of the scripts that were run."""
         return [name for name, _, _ in self.runs]
 
 
 def scripts(clock: WorldClock, root: Scripts, artifact: Scripts | None = None) -> StateScripts:
-    """What is tested."""
+    """The object under test."""
     return StateScripts(root=root, artifact=artifact or Scripts(clock), clock=clock, alive=lambda: None)
 
 
 @pytest.fixture
 def clock() -> WorldClock:
-    """A clock that only waits move."""
+    """A clock that advances only when something waits or a script runs."""
     return WorldClock()
 
 
 def test_row(clock: WorldClock) -> None:
-    """All scripts of a state run one after another."""
+    """All scripts of a state and action are run, one after another."""
     root = Scripts(clock, Idle_Enter_00=[0], Idle_Enter_01=[0], Idle_Leave_00=[0])
     scripts(clock, root).run("Idle", "Enter")
     assert ["Idle_Enter_00", "Idle_Enter_01"] == root.begun
 
 
 def test_first_failure(clock: WorldClock) -> None:
-    """Where failures count, the first one ends the row."""
+    """Where failures count, the first one ends the series."""
     root = Scripts(clock, Sync_Enter_00=[0], Sync_Enter_01=[3], Sync_Enter_02=[0])
     with pytest.raises(ScriptError, match="Sync_Enter_01 failed with exit code 3"):
         scripts(clock, root).run("Sync", "Enter")
@@ -79,7 +79,7 @@ def test_first_failure(clock: WorldClock) -> None:
 
 
 def test_ignored_failures(clock: WorldClock, caplog: pytest.LogCaptureFixture) -> None:
-    """Where failures are ignored, all scripts run, and each failure is logged."""
+    """Where failures are ignored, all scripts are run, and each failure is logged."""
     root = Scripts(clock, Idle_Enter_00=[1], Idle_Enter_01=[-9], Idle_Enter_02=[0])
     assert not scripts(clock, root).run_all("Idle", "Enter")
     assert 3 == len(root.runs)
@@ -90,7 +90,7 @@ def test_ignored_failures(clock: WorldClock, caplog: pytest.LogCaptureFixture) -
 
 
 def test_unknown_version(clock: WorldClock) -> None:
-    """Scripts of an unknown version fail the state; the check before the commit is the root file system's."""
+    """Root file system scripts of an unknown version fail their states and the version check, but no other states."""
     root = Scripts(clock)
     root.is_version_known = False
     tested = scripts(clock, root)
@@ -103,7 +103,7 @@ def test_unknown_version(clock: WorldClock) -> None:
 
 
 def test_where_scripts_are(clock: WorldClock) -> None:
-    """Idle, Sync and Download are the root file system's scripts, all others the Artifact's."""
+    """The scripts of Download come from the root file system, those of ArtifactInstall from the Artifact."""
     root = Scripts(clock, Download_Enter_00=[0], ArtifactInstall_Enter_00=[1])
     artifact = Scripts(clock, Download_Enter_00=[1], ArtifactInstall_Enter_00=[0])
     tested = scripts(clock, root, artifact)
@@ -113,7 +113,7 @@ def test_where_scripts_are(clock: WorldClock) -> None:
 
 
 def test_retry_later(clock: WorldClock) -> None:
-    """A script that exits with 21 is run again after the interval, and then the next one."""
+    """A script that exits with 21 is run again after the interval; the next one is run after it has succeeded."""
     root = Scripts(clock, Sync_Enter_00=[21, 21, 0], Sync_Enter_01=[0])
     scripts(clock, root).run("Sync", "Enter")
     assert [("Sync_Enter_00", 0.0), ("Sync_Enter_00", 70.0), ("Sync_Enter_00", 140.0), ("Sync_Enter_01", 150.0)] == [
@@ -124,7 +124,7 @@ def test_retry_later(clock: WorldClock) -> None:
 
 @pytest.mark.parametrize("is_ignored", [False, True])
 def test_retry_timeout(clock: WorldClock, is_ignored: bool) -> None:
-    """A script fails when the retry time-out has passed since its first 21; one that runs then is stopped."""
+    """A script fails if it still exits with 21 at the retry time-out; each retry may run only for the time left."""
     root = Scripts(clock, Sync_Enter_00=[], Sync_Enter_01=[0])
     tested = StateScripts(
         root=root, artifact=root, clock=clock, alive=lambda: None, retry_interval_seconds=60, retry_timeout_seconds=125
@@ -140,7 +140,7 @@ def test_retry_timeout(clock: WorldClock, is_ignored: bool) -> None:
 
 
 def test_clock_of_the_next_script(clock: WorldClock) -> None:
-    """The retry time-out starts anew for the next script."""
+    """Each script has its own retry time-out."""
     root = Scripts(clock, Sync_Enter_00=[21, 0], Sync_Enter_01=[21, 0])
     tested = StateScripts(root=root, artifact=root, clock=clock, alive=lambda: None, retry_timeout_seconds=75)
     tested.run("Sync", "Enter")
@@ -148,14 +148,14 @@ def test_clock_of_the_next_script(clock: WorldClock) -> None:
 
 
 def test_stop_while_waiting(clock: WorldClock) -> None:
-    """The wait for a retry ends when the client is to stop."""
+    """The wait for a retry ends when the client is asked to stop."""
     clock.stops_after_sleeps = 5
     with pytest.raises(Interrupted):
         scripts(clock, Scripts(clock, Idle_Enter_00=[21])).run_all("Idle", "Enter")
 
 
 def test_install(clock: WorldClock) -> None:
-    """The Artifact's scripts are stored; a script whose name doesn't fit is refused, and nothing is stored."""
+    """The Artifact's scripts are stored; one with an invalid name is refused, and the stored scripts stay."""
     artifact = Scripts(clock)
     tested = scripts(clock, Scripts(clock), artifact)
     tested.install([Script("ArtifactInstall_Enter_00", b"", "")])

@@ -1,4 +1,4 @@
-"""What the workflow tells those who look on."""
+"""What the workflow reports to its observers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ HOUR = 3600.0
 
 
 class Onlooker:
-    """Keeps what it is told; see ``core.ports.Observer``."""
+    """An observer that keeps what is reported to it; see ``core.ports.Observer``."""
 
     def __init__(self) -> None:
         self.told: list[ClientStatus] = []
@@ -34,19 +34,19 @@ class Onlooker:
 
     @property
     def last(self) -> ClientStatus:
-        """How the client stands now."""
+        """The latest status."""
         return self.told[-1]
 
 
 def watched(stage: Stage, options: Options | None = None) -> tuple[World, Onlooker]:
-    """A world with somebody who looks on."""
+    """A world with an observer."""
     world, onlooker = World(stage, options), Onlooker()
     world.observers.append(onlooker)
     return world, onlooker
 
 
 def test_idle_client(stage: Stage) -> None:
-    """A client that waits tells what comes next and when, who answered, and that it is accepted."""
+    """A waiting client reports the times of its next poll and inventory, its server, and that it is accepted."""
     world, onlooker = watched(stage)
     started(world)
     last = onlooker.last
@@ -57,7 +57,7 @@ def test_idle_client(stage: Stage) -> None:
 
 
 def test_one_poll_is_told_once(stage: Stage) -> None:
-    """A poll without a deployment is told once, since whoever looks on may write to flash."""
+    """A poll without a deployment is reported once, since an observer may write to flash."""
     world, onlooker = watched(stage)
     started(world)
     before = len(onlooker.told)
@@ -67,7 +67,7 @@ def test_one_poll_is_told_once(stage: Stage) -> None:
 
 
 def test_nothing_happens_nothing_is_logged(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
-    """A client that finds nothing to do logs nothing, however long."""
+    """A client that has nothing to do for a day logs nothing."""
     world, _ = watched(stage)
     started(world)
     caplog.set_level(logging.INFO, "mender_client")
@@ -77,7 +77,7 @@ def test_nothing_happens_nothing_is_logged(stage: Stage, caplog: pytest.LogCaptu
 
 
 def test_waiting_for_acceptance(stage: Stage) -> None:
-    """A device that nobody has accepted is told as waiting, not as failing."""
+    """A device that nobody has accepted is reported as waiting, not as failing."""
     world, onlooker = watched(stage)
     world.server.state.devices.auto_accept = False
     started(world)
@@ -88,7 +88,7 @@ def test_waiting_for_acceptance(stage: Stage) -> None:
 
 
 def test_outage(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
-    """An outage is counted and logged once when it begins and once when it is over."""
+    """The failures of an outage are counted; it is logged once when it begins and once when it is over."""
     world, onlooker = watched(stage)
     started(world)
     caplog.set_level(logging.INFO, "mender_client")
@@ -106,7 +106,7 @@ def test_outage(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_update(stage: Stage) -> None:
-    """An update is told state by state, and its bytes are counted; the record keeps when it began and what it cost."""
+    """An update is reported state by state with its byte counts; the outcome records its start and its byte counts."""
     world, onlooker = watched(stage)
     with_deployment(world)
     client_of(world).request_poll()
@@ -124,7 +124,7 @@ def test_update(stage: Stage) -> None:
 
 
 def test_requests_are_told(stage: Stage) -> None:
-    """What was requested is counted when it is done, whether or not it succeeded, and told at once."""
+    """A requested poll is counted and reported as soon as it is done, whether or not it succeeded."""
     world, onlooker = watched(stage)
     started(world)
     before = onlooker.last
@@ -138,7 +138,7 @@ def test_requests_are_told(stage: Stage) -> None:
 
 
 def test_download_is_told_now_and_then(stage: Stage) -> None:
-    """A download is told at its beginning, every five seconds, and at its end; each piece is a sign of life."""
+    """A download is reported at its beginning, every five seconds, and at its end; each piece is a sign of life."""
     clock, onlooker = WorldClock(), Onlooker()
     tracker = StatusTracker(clock, [onlooker])
     for done in range(1, 101):
@@ -150,7 +150,7 @@ def test_download_is_told_now_and_then(stage: Stage) -> None:
 
 
 def test_failed_update(stage: Stage) -> None:
-    """A deployment that failed is told as the last failure, and the client goes on waiting for the next poll."""
+    """A failed deployment is reported as the last failure, and the client waits for the next poll."""
     world, onlooker = watched(stage, Options(has_script=False))
     with_deployment(world)
     client_of(world).request_poll()
@@ -160,7 +160,7 @@ def test_failed_update(stage: Stage) -> None:
 
 
 def test_no_stale_rate(stage: Stage) -> None:
-    """While a download waits for its next try, no rate of before is shown."""
+    """While an interrupted download waits for its next attempt, its rate is reported as 0."""
     clock, onlooker = WorldClock(), Onlooker()
     tracker = StatusTracker(clock, [onlooker])
     tracker.downloaded(Progress(0, 1000, 0))

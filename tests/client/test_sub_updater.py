@@ -1,4 +1,4 @@
-"""Giving the Artifact to the sub-updater, by itself."""
+"""The hand-over of an Artifact to the sub-updater, tested on its own."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ HANDS = ProcessRef(7, "this-boot", 99)
 
 
 class Recorder:
-    """Processes that are only noted."""
+    """Processes that are recorded instead of started."""
 
     def __init__(self) -> None:
         self.started: list[tuple[list[str], dict[str, str]]] = []
@@ -30,32 +30,32 @@ class Recorder:
         self.can_spawn = True
 
     def spawn(self, argv: Sequence[str], variables: Mapping[str, str]) -> ProcessRef:
-        """Note it."""
+        """Record it."""
         if not self.can_spawn:
             raise ScriptError("cannot run it: exec format error; check its first line")
         self.started.append((list(argv), dict(variables)))
         return HANDS
 
     def has_spawned(self) -> bool:
-        """Whether one was noted."""
+        """Whether one was recorded."""
         return bool(self.started)
 
     def is_alive(self, process: ProcessRef) -> bool:
-        """As the test says."""
+        """Whether the test has declared it alive."""
         return process in self.alive
 
     def age_seconds(self, process: ProcessRef) -> float:
-        """How long it runs."""
+        """The seconds since its start."""
         return process.age_seconds("this-boot", 100.0, 100)
 
     def stop(self, process: ProcessRef | None, variable: str, value: str, *, is_forced: bool) -> bool:
-        """It ends only when it is forced to."""
+        """End it, but only if forced."""
         found = {process, self.find(variable, value)} & self.alive
         self.alive -= found if is_forced else set()
         return bool(found)
 
     def find(self, variable: str, value: str) -> ProcessRef | None:
-        """As the test says."""
+        """The process that the test has set for the variable."""
         return self.by_variable.get((variable, value))
 
 
@@ -66,7 +66,7 @@ def processes() -> Recorder:
 
 
 def make(processes: Recorder, *, fault: str = "") -> tuple[SubUpdaterInstaller, WorldLock]:
-    """A hand-over and its lock."""
+    """The installer under test and its lock."""
     lock = WorldLock(Disk(Power()))
     return SubUpdaterInstaller(
         program=SCRIPT,
@@ -78,7 +78,7 @@ def make(processes: Recorder, *, fault: str = "") -> tuple[SubUpdaterInstaller, 
 
 
 def test_claim(processes: Recorder) -> None:
-    """A claim writes the deployment's id into the lock file."""
+    """``claim`` writes the deployment id to the lock file."""
     hand_over, lock = make(processes)
     assert None is lock.read()
     hand_over.claim("d-1")
@@ -86,7 +86,7 @@ def test_claim(processes: Recorder) -> None:
 
 
 def test_environment(processes: Recorder) -> None:
-    """The sub-updater gets the Artifact's path as its argument, and what belongs to the deployment as variables."""
+    """The sub-updater gets the Artifact's path as its argument, and the deployment's details as variables."""
     hand_over, _ = make(processes)
     assert HANDS == hand_over.install(DEPLOYMENT, PurePath("/data/artifact.mender"))
     variables = {
@@ -100,7 +100,7 @@ def test_environment(processes: Recorder) -> None:
 
 
 def test_missing_script(processes: Recorder) -> None:
-    """A sub-updater that is missing or not executable is named, and nothing is started."""
+    """If the sub-updater has a problem, such as being missing, the error contains it, and nothing is started."""
     hand_over, _ = make(processes, fault=f"{SCRIPT} is missing")
     with pytest.raises(InstallError, match=r"^cannot install updates: /usr/share/mender/install is missing"):
         hand_over.install(DEPLOYMENT, PurePath("/data/artifact.mender"))
@@ -108,7 +108,7 @@ def test_missing_script(processes: Recorder) -> None:
 
 
 def test_cannot_start(processes: Recorder) -> None:
-    """A sub-updater that can't be started says why."""
+    """If the sub-updater can't be started, the error gives the reason."""
     hand_over, _ = make(processes)
     processes.can_spawn = False
     with pytest.raises(InstallError, match="exec format error"):
@@ -116,7 +116,7 @@ def test_cannot_start(processes: Recorder) -> None:
 
 
 def test_find_hands(processes: Recorder) -> None:
-    """The noted process counts while it lives; else one that works on this very deployment."""
+    """The recorded process is found while it is alive, otherwise one that works on the same deployment."""
     hand_over, _ = make(processes)
     other = ProcessRef(8, "this-boot", 100)
     assert None is hand_over.find_process("d-1", HANDS)
@@ -129,7 +129,7 @@ def test_find_hands(processes: Recorder) -> None:
 
 
 def test_seconds_at_work(processes: Recorder) -> None:
-    """The time at work counts from the start of the noted process, else of one that is found, and is 0 without one."""
+    """The time at work counts from the start of the recorded process, or of one that is found; 0 without either."""
     hand_over, _ = make(processes)
     assert 0.0 == hand_over.seconds_at_work("d-1", None)
     assert 100.0 - 0.99 == hand_over.seconds_at_work("d-1", HANDS)

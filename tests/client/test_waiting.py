@@ -1,4 +1,4 @@
-"""An update being installed by the sub-updater: the client waits, notices, delivers, remembers."""
+"""The client while the sub-updater installs an update, and when it has finished, died or run out of time."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .acting import client_of, kinds_since, run_for, started, with_deployment
 
 
 def handed_over(stage: Stage, options: Options | None = None) -> World:
-    """A world in which the sub-updater has just begun and the client was started again beside it."""
+    """A world in which the sub-updater has just started, and a new client runs beside it."""
     world = with_deployment(World(stage, options))
     client_of(world).request_poll()
     client_of(world).step()
@@ -31,7 +31,7 @@ def handed_over(stage: Stage, options: Options | None = None) -> World:
 
 
 def test_wait_while_locked(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
-    """While the lock is there the client sends nothing, gives its connections up, and says for what it waits."""
+    """While the lock exists the client sends nothing, and logs once what it is waiting for."""
     caplog.set_level(logging.INFO, "mender_client")
     world = handed_over(stage)
     before = len(world.transport.requests)
@@ -42,7 +42,7 @@ def test_wait_while_locked(stage: Stage, caplog: pytest.LogCaptureFixture) -> No
 
 
 def test_sub_updater_dies(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
-    """A sub-updater that ends without a report is noticed while the client waits, and said once."""
+    """If the sub-updater ends without a report, the waiting client logs it once."""
     world = handed_over(stage)
     run_for(world, 60)
     assert "[UPD12]" not in caplog.text
@@ -53,7 +53,7 @@ def test_sub_updater_dies(stage: Stage, caplog: pytest.LogCaptureFixture) -> Non
 
 
 def test_lock_after_a_boot(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
-    """After a boot no sub-updater is called dead that was started in another one."""
+    """After a boot, the sub-updater of the previous boot isn't reported as dead: it may be between two boots."""
     world = handed_over(stage, Options(has_boot_service=False))
     world.boot_up()
     run_for(world, 600)
@@ -61,7 +61,7 @@ def test_lock_after_a_boot(stage: Stage, caplog: pytest.LogCaptureFixture) -> No
 
 
 def test_lock_of_somebody_else(stage: Stage) -> None:
-    """Also a lock that this client knows nothing of means that an update is in progress."""
+    """A lock for a deployment that is unknown to the client also means that an update is in progress."""
     world = World(stage, Options(has_boot_service=False))
     world.lock.write("another-deployment")
     started(world)
@@ -87,7 +87,7 @@ def test_removal_is_noticed(stage: Stage) -> None:
 
 @pytest.mark.parametrize(("installed", "status"), [(NEW, "success"), ("release-1", "failure")])
 def test_no_report_at_all(stage: Stage, installed: str, status: str) -> None:
-    """A lock that goes without a report is settled by what artifact_info says."""
+    """If the lock is removed without a report, artifact_info decides the outcome."""
     world = handed_over(stage)
     run_for(world, 10)
     world.name("A", installed)
@@ -98,7 +98,7 @@ def test_no_report_at_all(stage: Stage, installed: str, status: str) -> None:
 
 @pytest.mark.parametrize(("fails", "status"), [(False, "success"), (True, "failure")])
 def test_no_report_at_once(stage: Stage, fails: bool, status: str) -> None:
-    """A sub-updater that is done without a report before the client looks is settled then, not at a restart."""
+    """If the sub-updater ends without a report before the client checks, the outcome is decided without a restart."""
     world = with_deployment(World(stage, Options(is_silent=True, silent_fails=fails, eager_steps=99)))
     client_of(world).request_poll()
     client_of(world).step()
@@ -106,7 +106,7 @@ def test_no_report_at_once(stage: Stage, fails: bool, status: str) -> None:
 
 
 def test_nobody_can_tell(stage: Stage) -> None:
-    """As long as nobody can tell what is installed, no outcome is made up."""
+    """As long as the installed software can't be determined, no outcome is reported."""
     world = handed_over(stage)
     world.device.provides_error = StorageError("cannot find the device type; write one")
     world.lock.remove()
@@ -119,7 +119,7 @@ def test_nobody_can_tell(stage: Stage) -> None:
 
 
 def test_sub_updater_timeout(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
-    """When SubUpdaterTimeoutSeconds is over, the deployment fails with its log and the device is free."""
+    """After SubUpdaterTimeoutSeconds the sub-updater is stopped, and the failure reported with its log."""
     world = handed_over(stage, Options(sub_updater_timeout_seconds=500))
     logging.getLogger("mender_client").addHandler(world.log)
     try:
@@ -136,7 +136,7 @@ def test_sub_updater_timeout(stage: Stage, caplog: pytest.LogCaptureFixture) -> 
 
 
 def test_sub_updater_that_cannot_be_ended(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
-    """A sub-updater that is there even after it was killed is waited for some minutes, not for ever, and is named."""
+    """The client waits only a few minutes for a sub-updater that can't be killed, and the log names its process."""
     world = handed_over(stage, Options(sub_updater_timeout_seconds=500, is_stuck=True))
     assert world.process is not None
     which = f"process {world.process.process.pid}"
@@ -149,7 +149,7 @@ def test_sub_updater_that_cannot_be_ended(stage: Stage, caplog: pytest.LogCaptur
 
 
 def test_boot_step_takes_too_long(stage: Stage) -> None:
-    """What works on the deployment after a boot is stopped as well before the deployment fails."""
+    """A process that works on the deployment after a boot is also stopped before the deployment fails."""
     world = handed_over(stage, Options(sub_updater_timeout_seconds=500, has_boot_service=False))
     deployment_id = world.server.deployment_id
     world.boot_up()
@@ -161,7 +161,7 @@ def test_boot_step_takes_too_long(stage: Stage) -> None:
 
 
 def test_sub_updater_timeout_of_a_client_that_restarts(stage: Stage) -> None:
-    """A client that is started again and again counts on from the start of the sub-updater, within one boot."""
+    """Within one boot, the time-out counts from the start of the sub-updater, however often the client is restarted."""
     world = handed_over(stage, Options(sub_updater_timeout_seconds=500))
     for _ in range(11):
         assert "installing" == world.server.status
@@ -173,7 +173,7 @@ def test_sub_updater_timeout_of_a_client_that_restarts(stage: Stage) -> None:
 
 
 def test_sub_updater_timeout_after_a_boot(stage: Stage) -> None:
-    """A boot gives the sub-updater its whole time again."""
+    """After a boot the time-out starts from zero."""
     world = handed_over(stage, Options(sub_updater_timeout_seconds=500, has_boot_service=False))
     run_for(world, 400)
     world.boot_up()
@@ -184,21 +184,21 @@ def test_sub_updater_timeout_after_a_boot(stage: Stage) -> None:
 
 
 def test_wait_for_ever(stage: Stage) -> None:
-    """Without SubUpdaterTimeoutSeconds the client waits for ever."""
+    """With SubUpdaterTimeoutSeconds 0 the client still waits after half a day."""
     world = handed_over(stage, Options(sub_updater_timeout_seconds=0))
     run_for(world, 50_000)
     assert "installing" == world.server.status
 
 
 def reported(world: World, event: Event = Event.SUCCESS) -> str:
-    """The sub-updater's report, written down and not sent."""
+    """Store the sub-updater's report without sending it; return the deployment id."""
     deployment_id = world.server.deployment_id
     world.journal.update(lambda record: record.concluded(deployment_id, event, now=""))
     return deployment_id
 
 
 def test_kept_report_is_delivered(stage: Stage) -> None:
-    """A report that could not be sent is delivered when the server can be reached, and then the lock goes."""
+    """A report that could not be sent is delivered when the server can be reached, and then the lock is removed."""
     world = handed_over(stage)
     run_for(world, 10)
     reported(world)
@@ -211,7 +211,7 @@ def test_kept_report_is_delivered(stage: Stage) -> None:
 
 
 def test_grace_after_a_delivered_report(stage: Stage) -> None:
-    """A sub-updater whose report is delivered has a minute to remove the lock, however long the client waited."""
+    """After its report is delivered, the sub-updater has a minute to remove the lock; then the client removes it."""
     world = handed_over(stage)
     run_for(world, 3 * LOCK_GRACE_SECONDS)
     reported(world)
@@ -225,14 +225,14 @@ def test_grace_after_a_delivered_report(stage: Stage) -> None:
 
 
 def test_info_after_the_report(stage: Stage) -> None:
-    """A sub-updater that writes artifact_info only after its report is given the time for it."""
+    """If the sub-updater writes artifact_info only after its report, the inventory still has the new artifact name."""
     world = with_deployment(World(stage, Options(info_after_report=True)))
     world.live()
     assert NEW == world.server.device.inventory["artifact_name"]
 
 
 def test_known_outcome_is_offered_again(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
-    """A deployment whose outcome is known and that the server offers again is answered from memory."""
+    """If the server offers a deployment again whose outcome is known, the client reports it and installs nothing."""
     world = with_deployment(World(stage))
     deployment_id = reported(world, Event.FAILURE)
     world.journal.update(lambda record: record.silenced(deployment_id))
@@ -243,7 +243,7 @@ def test_known_outcome_is_offered_again(stage: Stage, caplog: pytest.LogCaptureF
 
 
 def test_aborted_while_the_outcome_is_told(stage: Stage) -> None:
-    """An outcome that the server no longer wants is dropped, and nothing else is held up."""
+    """The pending outcome of a deployment that the server has aborted is dropped."""
     world = handed_over(stage)
     reported(world)
     world.server.abort()
@@ -253,7 +253,7 @@ def test_aborted_while_the_outcome_is_told(stage: Stage) -> None:
 
 
 def test_forgotten_deployment(stage: Stage) -> None:
-    """A deployment that the server doesn't know, and goes on not to know, ends with its reports."""
+    """Reports about a deployment that the server still doesn't know after a while are dropped, and the client polls."""
     world = started(World(stage))
     message = Message("gone", MessageKind.STATUS, Status.DOWNLOADING)
     world.journal.update(lambda record: record.telling("gone", Status.DOWNLOADING))
@@ -266,7 +266,7 @@ def test_forgotten_deployment(stage: Stage) -> None:
 
 
 def test_empty_log(stage: Stage) -> None:
-    """Without a line in its log a failure is told without a log."""
+    """For a failure without log lines, no log is sent."""
     world = started(World(stage))
     world.journal.update(lambda record: record.concluded("gone", Event.FAILURE, now=""))
     client_of(world).request_poll()
@@ -277,7 +277,7 @@ def test_empty_log(stage: Stage) -> None:
 
 @pytest.mark.parametrize("status", [400, 404, 413])
 def test_refused_log(stage: Stage, status: int) -> None:
-    """A log that the server refuses for good doesn't keep the failure from being told."""
+    """A log that the server refuses for good doesn't prevent the failure from being reported."""
     world = with_deployment(World(stage, Options(has_script=False)))
     world.transport.rules.append(at("log", Answer(status, body=b'{"error":"no"}')))
     world.live()
@@ -285,7 +285,7 @@ def test_refused_log(stage: Stage, status: int) -> None:
 
 
 def test_log_to_a_server_in_trouble(stage: Stage) -> None:
-    """A log that can't be sent now is sent later, before the failure."""
+    """A log that the server can't take at first is sent again, and the failure is reported once."""
     world = with_deployment(World(stage, Options(has_script=False)))
     world.transport.rules.append(at("log", Answer(503), 1))
     world.live()
@@ -294,7 +294,7 @@ def test_log_to_a_server_in_trouble(stage: Stage) -> None:
 
 
 def test_two_senders(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
-    """While another process sends what is in the outbox, the client leaves it alone and comes back later."""
+    """While another process sends the pending reports, the client sends none, and tries later without logging it."""
     world = handed_over(stage)
     reported(world)
     caplog.set_level(logging.INFO, "mender_client")
@@ -307,7 +307,7 @@ def test_two_senders(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_two_senders_and_no_lock(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
-    """The same when nothing is being installed any more: it is no failure, and the poll comes right after it."""
+    """The same applies after the lock has been removed: it is no failure, and the poll follows the report."""
     caplog.set_level(logging.INFO, "mender_client")
     world = handed_over(stage)
     reported(world)
@@ -322,14 +322,14 @@ def test_two_senders_and_no_lock(stage: Stage, caplog: pytest.LogCaptureFixture)
 
 
 def test_rebooting(stage: Stage) -> None:
-    """A sub-updater that reports that it reboots is heard before its outcome, and once."""
+    """If the sub-updater reports that it reboots, the server gets the status rebooting before the outcome."""
     world = with_deployment(World(stage, Options(tells_reboot=True)))
     world.live()
     assert ["downloading", "installing", "rebooting", "success"] == world.server.statuses
 
 
 def test_rebooting_without_network(stage: Stage) -> None:
-    """Without network the device reboots all the same; what has become stale then is not sent after the outcome."""
+    """If the status rebooting can't be sent, the device still reboots, and the status is not sent after the outcome."""
     world = with_deployment(World(stage, Options(tells_reboot=True)))
     world.transport.rules.append(at("status rebooting", Refused()))
     world.live()
@@ -337,7 +337,7 @@ def test_rebooting_without_network(stage: Stage) -> None:
 
 
 def test_no_memory_at_the_start(stage: Stage) -> None:
-    """A deployment that can't be written down is refused at once, with the reason as its log."""
+    """A deployment that can't be stored fails at once, with the reason in its log."""
     world = with_deployment(World(stage))
     world.disk.refuses = lambda what: what == "write the journal"
     client_of(world).request_poll()
@@ -348,7 +348,7 @@ def test_no_memory_at_the_start(stage: Stage) -> None:
 
 
 def test_lock_cannot_be_written(stage: Stage) -> None:
-    """A lock that can't be written fails the deployment, and the device goes on."""
+    """If the lock can't be written, the deployment fails, and the sub-updater is not started."""
     world = with_deployment(World(stage))
     world.disk.refuses = lambda what: what == f"write {LOCK}"
     world.live()
@@ -356,7 +356,7 @@ def test_lock_cannot_be_written(stage: Stage) -> None:
 
 
 def test_journal_unwritable_after_the_lock_has_gone(stage: Stage) -> None:
-    """A disk that is full when the lock goes delays the outcome, but does not lose it."""
+    """If the disk is full when the lock is removed, the outcome is delayed, not lost."""
     world = handed_over(stage)
     run_for(world, 10)
     world.lock.remove()
@@ -368,7 +368,7 @@ def test_journal_unwritable_after_the_lock_has_gone(stage: Stage) -> None:
 
 
 def test_artifact_cannot_be_removed(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
-    """An Artifact that can't be removed is a line in the log, no reason to stop."""
+    """If an Artifact can't be removed, this is logged, and the outcome is still reported."""
     world = with_deployment(World(stage, Options(can_spawn=False)))
     world.disk.refuses = lambda what: what.startswith("remove artifact")
     client_of(world).request_poll()
@@ -378,7 +378,7 @@ def test_artifact_cannot_be_removed(stage: Stage, caplog: pytest.LogCaptureFixtu
 
 
 def test_unreachable_before_the_hand_over(stage: Stage) -> None:
-    """Nothing is handed over before the server has said that it still wants it."""
+    """Nothing is handed over before the server has accepted the status installing."""
     world = with_deployment(World(stage))
     world.transport.rules.append(at("status installing", Refused(), 1, 2, 3))
     client_of(world).request_poll()
@@ -389,7 +389,7 @@ def test_unreachable_before_the_hand_over(stage: Stage) -> None:
 
 
 def test_log_that_the_server_cannot_take(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
-    """A server that answers the log with errors again and again hears the outcome without it."""
+    """If the server keeps answering the log with errors, the outcome is finally reported without it."""
     world = with_deployment(World(stage, Options(can_spawn=False)))
     world.transport.rules.append(at("log", Answer(500)))
     run_for(world, 1800)
@@ -414,7 +414,7 @@ def test_log_that_the_server_cannot_take(stage: Stage, caplog: pytest.LogCapture
 )
 @pytest.mark.parametrize("outcome", [Event.SUCCESS, Event.FAILURE])
 def test_gateway_hiccup(stage: Stage, answer: Answer, outcome: Event) -> None:
-    """While a gateway answers in the server's place for some seconds, no outcome and no log is thrown away."""
+    """If a proxy answers in place of the server for less than a minute, neither outcome nor log is lost."""
     world = handed_over(stage)
     reported(world, outcome)
     end = world.clock.seconds + 50
@@ -432,7 +432,7 @@ def test_gateway_hiccup(stage: Stage, answer: Answer, outcome: Event) -> None:
 
 
 def run_for_a_day(world: World, *, is_nightly: bool) -> None:
-    """Let the client live for a day; where not every check of the lock is tried, only one in ten minutes."""
+    """Run the client for a day; except in nightly runs, it checks the lock only every ten minutes."""
 
     def skip() -> None:
         if not is_nightly:
@@ -442,14 +442,14 @@ def run_for_a_day(world: World, *, is_nightly: bool) -> None:
 
 
 def test_refused_for_a_day(stage: Stage, caplog: pytest.LogCaptureFixture, is_nightly: bool) -> None:
-    """A status that something in between refuses is sent for days; then it is dropped, and the client goes on."""
+    """A status that is refused each time is kept for at least five days, then dropped, and the update ends."""
     world = handed_over(stage)
     reported(world)
     world.transport.rules.append(at("status success", Answer(400)))
     kept = []
     for _ in range(10):
         kept.append(bool(world.journal.load().outbox))
-        world.client = world.new_client()  # a restart loses the hour that has begun, no more
+        world.client = world.new_client()  # a restart loses at most the hour that has begun
         run_for_a_day(world, is_nightly=is_nightly)
     assert [True] * 6 == kept[:6]
     assert "[REP06]" in caplog.text
@@ -457,7 +457,7 @@ def test_refused_for_a_day(stage: Stage, caplog: pytest.LogCaptureFixture, is_ni
 
 
 def test_server_in_trouble_is_waited_for(stage: Stage, is_nightly: bool) -> None:
-    """However long a server is in trouble, it hears the outcome."""
+    """A server that answers 503 for ten days is still sent the outcome."""
     world = handed_over(stage)
     reported(world)
     world.transport.rules.append(at("status success", Answer(503)))
@@ -469,7 +469,7 @@ def test_server_in_trouble_is_waited_for(stage: Stage, is_nightly: bool) -> None
 
 
 def test_sub_updater_at_a_gate(stage: Stage) -> None:
-    """A sub-updater that waits at a gate is not stopped; one that has died there is given up when its time is over."""
+    """A sub-updater that waits at a gate isn't stopped; if it dies there, the deployment fails after the time-out."""
     world = handed_over(stage, Options(sub_updater_timeout_seconds=3600, has_boot_service=False))
     deployment_id = world.server.deployment_id
     waiting = Waiting(GatePoint.REBOOT, "paused by anna", world.clock.now().isoformat())

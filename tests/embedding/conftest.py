@@ -1,4 +1,4 @@
-"""A dev server, and a program's directory with a key that is made once."""
+"""A dev server, and a program's directory with a key that is generated once."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Embed = Callable[..., Client]
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[DevServer]:
-    """A server that accepts everybody and offers release-2."""
+    """A server that accepts every device and has release-2."""
     with DevServer(tmp_path / "server", tls=False, auto_accept=True) as server:
         server.upload(make_artifact(tmp_path / "release-2.mender", "release-2"))
         yield server
@@ -47,7 +47,7 @@ def key(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def embed(server: DevServer, device: DeviceDescription, key: Path, tmp_path: Path) -> Iterator[Embed]:
-    """Start a client in the program's directory; started again, it is the program's next life."""
+    """A function that starts a client in the program's directory; another call is a restart of the program."""
     data, clients = tmp_path / "data", list[Client]()
     data.mkdir(mode=0o700)
     shutil.copy(key, data)

@@ -1,4 +1,4 @@
-"""The public API from the view of somebody who knows only the guide: what it accepts, refuses and reports."""
+"""The public API as a reader of the guide uses it: what it accepts, refuses and reports."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from .test_client import device_id, run
 
 
 def test_numbers_are_sent_as_text(server: DevServer, embed: Embed, device: DeviceDescription) -> None:
-    """Numbers and truth values are attributes just like text, alone or in a list, and in the identity, too."""
+    """Numbers and Booleans are accepted as attributes like text, alone or in lists, and numbers in the identity."""
     device.identity = {"serial": 1234}
     device.inventory = {"n": 3, "ratio": 0.5, "on": True, "mixed": [1, "a", False], "none": []}
     device.provides = {"bootloader.version": 7}
@@ -72,7 +72,7 @@ def test_what_cannot_be_sent_is_named(
     [("device_type", ""), ("device_type", None), ("artifact_name", ""), ("provides", {"x": None}), ("provides", None)],
 )
 def test_software_without_a_name_is_refused(embed: Embed, device: DeviceDescription, name: str, value: Any) -> None:
-    """What the server would refuse with a status is refused here, with the attribute's name in the description."""
+    """A value that the server would refuse is refused by the client, with the attribute's name in the error."""
     setattr(device, name, value)
     with pytest.raises(ConfigError, match=name):
         embed().check()
@@ -111,12 +111,12 @@ def test_a_client_is_closed_once(embed: Embed) -> None:
 
 
 def encrypt(directory: Path, passphrase: bytes) -> None:
-    """Put an encrypted device key into a data directory."""
+    """Write an encrypted device key to a data directory."""
     (directory / "mender-agent.pem").write_bytes(choose_backend().generate(KeyType.ECDSA, passphrase))
 
 
 def test_an_encrypted_key_is_unlocked(server: DevServer, device: DeviceDescription, tmp_path: Path) -> None:
-    """The program provides the passphrase."""
+    """A client can use an encrypted key with the passphrase from the program."""
     encrypt(tmp_path, "grüße".encode())
     with Client({"ServerURL": server.url}, data=tmp_path, device=device, passphrase="grüße") as client:
         client.authorise()
@@ -159,7 +159,7 @@ def test_settings_come_from_a_file(
 
 
 def test_a_bad_file_is_refused(device: DeviceDescription, tmp_path: Path) -> None:
-    """All faults of the file are in one error; a file that is writable by another user is an error as well."""
+    """All faults of the file are in one error; a missing file, or one that others can write, is an error as well."""
     config = tmp_path / "mender.conf"
     config.write_text('{"ServerURL": "ftp://x", "UpdatePollIntervalSeconds": "soon"}')
     config.chmod(0o600)
@@ -189,7 +189,7 @@ def test_settings_of_a_program(
 
 
 def follow(server: DevServer, device: DeviceDescription, key: Path, data: Path, **callbacks: Any) -> Client:
-    """A client that installs by storing the name."""
+    """A client that installs an update by storing its name."""
 
     def install(artifact: Path, deployment: Deployment) -> bool:
         device.artifact_name = deployment.artifact_name
@@ -226,7 +226,7 @@ def test_a_program_follows_an_update(server: DevServer, device: DeviceDescriptio
 def test_a_program_is_told_how_a_download_ends(
     server: DevServer, device: DeviceDescription, key: Path, tmp_path: Path, is_aborted: bool, end: State
 ) -> None:
-    """A deployment that fails or is aborted before download() returns ends with its own state."""
+    """If a deployment fails or is aborted before download() returns, on_state is called with that end."""
     states, reasons = list[State](), list[str]()
 
     def told(state: State, deployment: Deployment, reason: str) -> None:
@@ -271,7 +271,7 @@ def test_after_a_restart_states_are_told(
 def test_what_a_callback_raises_is_logged(
     server: DevServer, device: DeviceDescription, key: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """An exception in a callback is logged as one warning, however often it occurs, and the update continues."""
+    """The exceptions of a callback are logged as one warning, however often they occur, and the update continues."""
     calls = list[int]()
 
     def fail(*arguments: object) -> None:

@@ -1,4 +1,4 @@
-"""The client inside another program: step by step, and with run()."""
+"""The client inside another program, used step by step and with run()."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def device_id(server: DevServer) -> str:
 
 
 def test_a_program_makes_a_device_known(server: DevServer, embed: Embed) -> None:
-    """The server gets the description that the program gives."""
+    """The server gets the identity and the inventory that the program provides."""
     client = embed()
     client.authorise()
     client.send_inventory()
@@ -43,7 +43,7 @@ def test_a_program_makes_a_device_known(server: DevServer, embed: Embed) -> None
 
 
 def test_nobody_has_accepted_it(server: DevServer, embed: Embed) -> None:
-    """A device that waits for acceptance raises a specific error, so that a program can wait for it."""
+    """If nobody has accepted the device yet, authorise() raises a specific error, so that a program can wait for it."""
     server.auto_accept = False
     with pytest.raises(NotAcceptedError):
         embed().authorise()
@@ -68,7 +68,7 @@ def test_a_program_downloads_and_reports(server: DevServer, embed: Embed, device
 
 
 def test_a_failure_takes_its_reason_to_the_server(server: DevServer, embed: Embed) -> None:
-    """The log that the server gets has the reason."""
+    """The reason for a failure is in the log that the server gets."""
     client = embed()
     client.authorise()
     deployment_id = server.deploy("release-2")
@@ -81,7 +81,7 @@ def test_a_failure_takes_its_reason_to_the_server(server: DevServer, embed: Embe
 
 
 def test_the_report_may_come_in_the_next_life(server: DevServer, embed: Embed) -> None:
-    """A deployment that waits for its report still waits after a restart, and nothing else is started meanwhile."""
+    """A deployment that waits for its report still waits after a restart, and check() is refused until then."""
     client = embed()
     client.authorise()
     deployment_id = server.deploy("release-2")
@@ -122,7 +122,7 @@ def test_an_aborted_deployment_is_not_downloaded(server: DevServer, embed: Embed
 
 
 def run(client: Client, server: DevServer, deployment_id: str) -> str:
-    """Let a client run until the server has the outcome of a deployment."""
+    """Run a client until the server has the outcome of a deployment."""
     thread = threading.Thread(target=client.run)
     thread.start()
     try:
@@ -151,7 +151,7 @@ def test_a_function_installs(server: DevServer, embed: Embed, device: DeviceDesc
 
 
 def test_a_program_polls_when_it_likes(server: DevServer, embed: Embed, device: DeviceDescription) -> None:
-    """poll_now() in another thread ends the wait of run(), however long it would be."""
+    """After poll_now(), run() polls at once, although the next poll is due much later."""
 
     def install(artifact: Path, deployment: Deployment) -> bool:
         device.artifact_name = deployment.artifact_name
@@ -188,7 +188,7 @@ def test_a_program_that_dies_while_it_installs(
 
     def install(artifact: Path, deployment: Deployment) -> bool:
         calls.append(deployment.id)
-        raise KeyboardInterrupt  # ends the process as a crash would: none of our code runs any more
+        raise KeyboardInterrupt  # ends the process as a crash would: no code of ours runs any more
 
     client = embed(install)
     client.authorise()
@@ -213,7 +213,7 @@ def test_the_data_directory_is_for_one_client(
 def test_clients_cost_each_other_no_log_lines(
     key: Path, device: DeviceDescription, tmp_path: Path, is_nightly: bool
 ) -> None:
-    """Many open clients add no handler and no filter to the package's log, and closed ones leave none behind."""
+    """Many open clients add no handler and no filter to the package's logger, and closed ones leave none behind."""
     handler, package = logging.NullHandler(), logging.getLogger("mender_client")
     before = list(package.handlers)
     package.addHandler(handler)
@@ -232,7 +232,7 @@ def test_clients_cost_each_other_no_log_lines(
 
 
 def test_wrong_settings_are_named_together(device: DeviceDescription, tmp_path: Path) -> None:
-    """Settings are checked like mender.conf, and one error has all faults."""
+    """Settings are checked like mender.conf, and one error contains all faults."""
     with pytest.raises(ConfigError) as caught:
         Client({"ServerURL": "ftp://x", "UpdatePollIntervalSeconds": "soon"}, data=tmp_path, device=device)
     assert 2 == len(caught.value.problems)
@@ -240,7 +240,7 @@ def test_wrong_settings_are_named_together(device: DeviceDescription, tmp_path: 
 
 @pytest.mark.parametrize("act", [Client.download, Client.step, lambda client: client.report(success=True)])
 def test_what_comes_out_of_turn_is_a_mistake(embed: Embed, act: Callable[[Client], object]) -> None:
-    """A call in the wrong order raises an error that names the call that must come first."""
+    """A call in the wrong order raises an error that names the missing call or argument."""
     with pytest.raises(ValueError, match=r"call check\(\)|pass install=|call download\(\)") as caught:
         act(embed())
     assert isinstance(caught.value, UsageError)

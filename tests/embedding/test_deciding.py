@@ -48,7 +48,7 @@ def test_pause_and_unpause(server: DevServer, embed: Embed) -> None:
 
 
 def test_decisions_from_another_thread(server: DevServer, embed: Embed) -> None:
-    """A decision in another thread takes effect in ``run`` immediately."""
+    """A decision that is made while ``run`` is running in another thread takes effect."""
     client, deployment = held(server, embed)
     device = only_device(server)
     client.postpone(datetime.now(timezone.utc) + timedelta(hours=4), "bert", is_all=True)
@@ -70,7 +70,7 @@ def test_nothing_in_progress(embed: Embed) -> None:
 
 
 def test_step_by_step(server: DevServer, embed: Embed) -> None:
-    """A program that downloads by itself gets an error if the update waits, and tries again later."""
+    """A program that calls download() gets an error while the update waits at a gate, and can try again later."""
     client = embed()
     client.authorise()
     server.deploy("release-2", [only_device(server)])

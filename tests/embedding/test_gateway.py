@@ -47,7 +47,7 @@ def has_reported(gateway: Gateway, name: str) -> bool:
 
 
 def test_updates_of_several_devices(server: DevServer, tmp_path: Path) -> None:
-    """Each device is installed by its own function, once; devices are added and removed while the gateway runs."""
+    """Each device is updated by its own function, once; devices can be added and removed while the gateway runs."""
     installed: list[str] = []
     devices = {name: described(name) for name in ("one", "two", "three")}
 
@@ -80,7 +80,7 @@ def test_updates_of_several_devices(server: DevServer, tmp_path: Path) -> None:
 
 
 def test_misuse(server: DevServer, tmp_path: Path) -> None:
-    """An invalid name, a name in use, a device without an installer, and a second gateway are refused."""
+    """An invalid, used or unknown name, a device without an installer, and a second gateway are refused."""
     with make(server, tmp_path) as gateway:
         gateway.add("one", described("1"), modules={})
         for name in ("one", "../up"):
@@ -95,7 +95,7 @@ def test_misuse(server: DevServer, tmp_path: Path) -> None:
 
 
 def test_example_of_the_guide(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The program in docs/guide/embed.md adds devices, and runs until it is stopped."""
+    """The program in docs/guide/embed.md runs until it is stopped; it is run without devices here."""
     monkeypatch.chdir(tmp_path)
     page = (Path(__file__).parents[2] / "docs/guide/embed.md").read_text("utf-8")
     code = page.partition("## Many devices")[2].partition("```python\n")[2].partition("```")[0]

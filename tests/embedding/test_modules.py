@@ -36,7 +36,7 @@ class Plan:
 
     Attributes:
         calls: the methods that were called.
-        troubles: what a method does before its work, once, by its name; after its work if that ends with ``_after``.
+        troubles: functions that are called once, before the work of a method or, with ``_after`` in the key, after it.
     """
 
     def __init__(self, file: Path, troubles: Mapping[str, Callable[[], object]], reboot: Reboot = "No") -> None:
@@ -55,7 +55,7 @@ class Plan:
 
     @property
     def modules(self) -> Mapping[str, Callable[[str], UpdateModule]]:
-        """The arguments of a client."""
+        """The argument ``modules`` of a client."""
         return {"app": lambda tree: AppModule(tree, self)}
 
 
@@ -68,7 +68,7 @@ class AppModule(UpdateModule):
         self.old = Path(tree, "tmp/old")
 
     def install(self) -> None:
-        """Replace it."""
+        """Replace the file."""
 
         def work() -> None:
             os.link(self.plan.file, self.old)
@@ -77,12 +77,12 @@ class AppModule(UpdateModule):
         self.plan.act("install", work)
 
     def needs_reboot(self) -> Reboot:
-        """Whether to reboot, as the plan says."""
+        """Whether to reboot, according to the plan."""
         self.plan.act("needs_reboot")
         return self.plan.reboot
 
     def reboot(self) -> None:
-        """Ends the process, if the plan says so."""
+        """End the process, if the plan says so."""
         self.plan.act("reboot")
 
     def verify_reboot(self) -> None:
@@ -99,7 +99,7 @@ class AppModule(UpdateModule):
         return super().supports_rollback()
 
     def rollback(self) -> None:
-        """Put the old one back."""
+        """Restore the old file."""
         self.plan.act("rollback", lambda: os.replace(self.old, self.plan.file) if self.old.exists() else None)
 
     def verify_rollback_reboot(self) -> None:
@@ -164,7 +164,7 @@ def lines(server: DevServer, deployment_id: str) -> str:
 def test_a_module_installs(
     server: DevServer, embed: Embed, deploy: Callable[..., str], device: DeviceDescription, tmp_path: Path
 ) -> None:
-    """Each state calls its method; the statuses are the daemon's, and the installed version is remembered."""
+    """Each state calls its method, the server gets the statuses, and the installed version is remembered."""
     plan, states, deployment_id = Plan(tmp_path / "app.conf", {}), list[State](), deploy()
     client = embed(modules=plan.modules, on_state=lambda state, *_: states.append(state))
     assert "success" == run(client, server, deployment_id)
@@ -278,7 +278,7 @@ def test_a_reboot_fails(
     reboot: Callable[[], object] | None,
     why: str,
 ) -> None:
-    """Without a function that reboots, or if it fails, the update is rolled back."""
+    """Without a function for reboots, or if it fails, the update is rolled back."""
     plan, deployment_id = Plan(tmp_path / "app.conf", {}, "Automatic"), deploy()
     assert "failure" == run(embed(modules=plan.modules, reboot=reboot), server, deployment_id)
     assert OLD == plan.file.read_bytes()
@@ -347,7 +347,7 @@ def test_a_module_cannot_hide_that_the_download_failed(
 def test_stop_ends_a_download(
     server: DevServer, embed: Embed, deploy: Callable[..., str], streaming: type[Streaming]
 ) -> None:
-    """A client that is stopped during a module's download interrupts it; the next one starts it again."""
+    """Stopping a client during a module's download interrupts the download; the next client starts it again."""
     deployment_id = deploy({"first": BLOB})
 
     class Stopping(streaming):  # type: ignore[valid-type, misc]
@@ -409,7 +409,7 @@ def test_scripts_of_the_artifact_run(
 
 
 def test_a_module_that_is_gone(server: DevServer, embed: Embed, deploy: Callable[..., str], tmp_path: Path) -> None:
-    """A program that restarts with an install function instead of the module ends the update: nobody can roll back."""
+    """If a program restarts with an install function instead of the module, the update fails, and is inconsistent."""
     plan, deployment_id = Plan(tmp_path / "app.conf", {"install_after": crash}), deploy()
     with pytest.raises(Crash):
         embed(modules=plan.modules).step()
@@ -422,7 +422,7 @@ def test_a_module_that_is_gone(server: DevServer, embed: Embed, deploy: Callable
 def test_a_program_that_has_modules_now(
     server: DevServer, embed: Embed, deploy: Callable[..., str], tmp_path: Path
 ) -> None:
-    """A handover that an earlier version of the program has begun fails, and the next deployment is installed."""
+    """A hand-over that an earlier version of the program began fails, and the next deployment is installed."""
     first = deploy()
     with pytest.raises(Crash):
         embed(lambda *_: True, on_progress=lambda *_: crash()).step()
@@ -434,7 +434,7 @@ def test_a_program_that_has_modules_now(
 
 
 def test_one_way_to_install(embed: Embed, tmp_path: Path) -> None:
-    """A client installs with a function or with modules; download() of a client that installs is an error."""
+    """A client installs with a function or with modules, not both; download() of a client that installs is an error."""
     modules = Plan(tmp_path / "app.conf", {}).modules
     with pytest.raises(UsageError, match="pass install= or modules="):
         embed(lambda *_: True, modules=modules)
@@ -443,7 +443,7 @@ def test_one_way_to_install(embed: Embed, tmp_path: Path) -> None:
 
 
 def test_what_a_module_is_given(server: DevServer, embed: Embed, deploy: Callable[..., str], tmp_path: Path) -> None:
-    """The update's directory has the Artifact's data and the current version; no other user can read it."""
+    """The update's directory has the Artifact's data and the current version; no other user can read the payload."""
     seen = dict[str, object]()
 
     class Module(UpdateModule):

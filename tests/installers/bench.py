@@ -41,7 +41,7 @@ class Bench:
     Attributes:
         place: the directory of the device.
         seconds: the time limit of a call.
-        is_stopping: whether the client is to stop.
+        is_stopping: whether the client has been asked to stop.
     """
 
     place: Path
@@ -85,7 +85,7 @@ class Bench:
         )
 
     def prepare(self, **parts: Any) -> ArtifactReader:
-        """Make the tree for an Artifact; return its reader."""
+        """Create the tree for an Artifact; return its reader."""
         reader = ArtifactReader(io.BytesIO(forge(**parts)))
         self.modules.prepare(reader.read_header(), PROVIDES)
         return reader

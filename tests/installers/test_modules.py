@@ -46,7 +46,7 @@ def _log_all(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_tree(bench: Bench) -> None:
-    """The tree contains what is installed, what is new, and the Artifact's own documents."""
+    """The tree describes the installed and the new software, and contains the documents of the Artifact's header."""
     group = info(artifact_provides={"artifact_name": "new", "artifact_group": "g"})
     bench.prepare(info=group, meta_data=b'{"a": 1}')
     found = {str(p.relative_to(bench.tree)): p.read_bytes() for p in bench.tree.rglob("*") if p.is_file()}
@@ -108,7 +108,7 @@ def test_call(bench: Bench) -> None:
 
 
 def test_descriptors(bench: Bench) -> None:
-    """A module has no file descriptors of the client but 0, 1 and 2, not even an inheritable one."""
+    """A module doesn't get a file descriptor of the client, even if it is inheritable."""
     bench.module('for f in /proc/$$/fd/*; do readlink "$f"; done > "$OUT/seen"; true')
     bench.prepare()
     with open(bench.out / "secret", "w") as secret:
@@ -132,7 +132,7 @@ def test_output(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_endless_output(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
-    """Output of any size is read to its end, and the log says that the rest was omitted."""
+    """Excessive output is read to its end, but only its beginning is logged, with a note that the rest was omitted."""
     bench.module("yes 'a line' | head -c 20000000; head -c 3000000 /dev/zero | tr '\\0' x; echo; echo end >&2")
     bench.prepare()
     bench.modules.run("app", "ArtifactInstall")
@@ -162,7 +162,7 @@ def test_long_line(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
     [("exit 3", "failed with exit code 3"), ("exit 21", "failed with exit code 21"), ("kill -9 $$", "signal 9")],
 )
 def test_failing_call(bench: Bench, body: str, how: str) -> None:
-    """Any exit code other than 0 fails the state, including 21 and a signal."""
+    """An exit code other than 0, including 21, and a signal fail the state."""
     bench.module(body)
     bench.prepare()
     with pytest.raises(InstallError, match=how):
@@ -190,7 +190,7 @@ def test_no_module(bench: Bench, name: str) -> None:
 
 
 def test_module_that_cannot_be_started(bench: Bench) -> None:
-    """A module that isn't executable, or whose interpreter is missing, fails the state and nothing else."""
+    """A module that isn't executable, or whose interpreter is missing, fails the state; a directory is no module."""
     for interpreter, mode in (("#!/nonexistent\n", 0o755), ("\x7fELF", 0o755), ("#!/bin/sh\n", 0o644)):
         bench.module("true", interpreter=interpreter).chmod(mode)
         bench.prepare()
@@ -203,7 +203,7 @@ def test_module_that_cannot_be_started(bench: Bench) -> None:
 
 
 def test_module_of_a_stranger(bench: Bench) -> None:
-    """A module that is writable by another user isn't run."""
+    """A module that is writable by another user is refused."""
     bench.module("true").chmod(0o777)
     with pytest.raises(InstallError, match="everybody can write"):
         bench.modules.check("app")
@@ -247,7 +247,7 @@ def test_children_that_are_left(bench: Bench, caplog: pytest.LogCaptureFixture) 
 
 
 def test_child_that_prints_without_end(bench: Bench) -> None:
-    """A child process that is left behind, ignores SIGTERM and prints endlessly is killed as well."""
+    """A child process that is left behind, ignores SIGTERM and prints endlessly doesn't keep the call from ending."""
     bench.module('(trap "" TERM; echo > "$OUT/up"; while echo y; do :; done) & until [ -e "$OUT/up" ]; do :; done')
     bench.prepare()
     bench.grace_seconds = 0.2
@@ -255,7 +255,7 @@ def test_child_that_prints_without_end(bench: Bench) -> None:
 
 
 def test_reboot_that_goes_on(bench: Bench) -> None:
-    """A process left by ArtifactReboot may be the reboot: it keeps running."""
+    """A process left behind by ArtifactReboot keeps running, since it may be the reboot."""
     bench.module('(sleep 1; echo > "$OUT/rebooted") &')
     bench.prepare()
     bench.modules.run("app", "ArtifactReboot")
@@ -263,7 +263,7 @@ def test_reboot_that_goes_on(bench: Bench) -> None:
 
 
 def test_stopping(bench: Bench) -> None:
-    """If the client is to stop, the module is ended, and the state isn't failed."""
+    """If the client is asked to stop, a call is interrupted, and the state doesn't fail."""
     bench.module('echo $$ > "$OUT/pid"; sleep 3600')
     bench.prepare()
     bench.is_stopping = True
@@ -272,7 +272,7 @@ def test_stopping(bench: Bench) -> None:
 
 
 def test_sign_of_life(bench: Bench) -> None:
-    """While a module works, the service manager is notified that the client is alive."""
+    """While a module is running, the client keeps signalling that it is alive."""
     bench.module("sleep 2")
     bench.prepare()
     bench.modules.run("app", "ArtifactInstall")
@@ -320,7 +320,7 @@ FILES = [("one", b"1" * 300000), ("empty", b""), ("three", b"333")]
 
 @pytest.mark.parametrize("sizes", ["No", "Yes"])
 def test_streams(bench: Bench, sizes: str) -> None:
-    """A module gets the files in the order of the payload by FIFOs, with their sizes if wanted; then an empty read."""
+    """A module gets the files through FIFOs in the payload's order, with sizes if requested, then an empty read."""
     bench.module(STREAMING)
     bench.variables["SIZES"] = sizes
     bench.download(files=FILES)
@@ -332,7 +332,7 @@ def test_streams(bench: Bench, sizes: str) -> None:
 
 
 def test_many_files(bench: Bench) -> None:
-    """Files are never mixed up, however fast the module is."""
+    """Two hundred small files are not mixed up by a module that reads them fast."""
     files = [(f"f{number}", b"%d" % number) for number in range(200)]
     path = bench.place / "modules" / "app"
     path.write_text(
@@ -378,7 +378,7 @@ def test_files(bench: Bench) -> None:
     ],
 )
 def test_part(bench: Bench, body: str) -> None:
-    """A module that exits with 0 after reading only a part of the stream fails."""
+    """A module that exits with 0 after reading only a part of the streams fails, unless it has removed stream-next."""
     bench.module(f'[ "$1" != Download ] || {{ {body}; true; }}')
     said = bench.failure(files=FILES)
     if body.startswith("rm"):
@@ -392,7 +392,7 @@ def test_part(bench: Bench, body: str) -> None:
     "body", ["exit 1", "cat stream-next; exit 1", "cat stream-next; head -c 9 streams/one; exit 1"]
 )
 def test_failing_download(bench: Bench, body: str) -> None:
-    """A module that fails at any time fails the download; no signal reaches the client, and nothing hangs."""
+    """A module that fails at any point fails the download; no signal reaches the client, and nothing hangs."""
     bench.module(f'[ "$1" != Download ] || {{ {body}; }}')
     assert "InstallError: cannot run Download of update module app: it failed with exit code 1" == bench.failure(
         files=FILES
@@ -400,13 +400,13 @@ def test_failing_download(bench: Bench, body: str) -> None:
 
 
 def test_failing_after_all(bench: Bench) -> None:
-    """A module that reads everything and then fails has failed."""
+    """A module that reads everything and then exits with an error fails the download."""
     bench.module(STREAMING.replace("done ;;", "done; exit 4 ;;"))
     assert "failed with exit code 4" in bench.failure(files=FILES)
 
 
 def test_failing_query(bench: Bench) -> None:
-    """Without an answer to ProvidePayloadFileSizes the download has failed."""
+    """If ProvidePayloadFileSizes fails, the download fails, and Download isn't called."""
     bench.module("exit 1")
     assert "cannot run ProvidePayloadFileSizes" in bench.failure()
     assert ["ProvidePayloadFileSizes"] == bench.calls()
@@ -419,7 +419,7 @@ def test_failing_query(bench: Bench) -> None:
      "cat stream-next; cat streams/one > /dev/null; exec 3<stream-next; sleep 3600"],
 )  # fmt: skip
 def test_module_that_hangs(bench: Bench, body: str) -> None:
-    """A module that never opens a FIFO, or stops reading, is ended after the time limit."""
+    """A module that hangs instead of opening a FIFO, reading or exiting is terminated after the time limit."""
     bench.module(f'[ "$1" != Download ] || {{ {body}; }}')
     bench.seconds = 1.0
     assert "did not exit within 1 s" in bench.failure(files=[("one", b"1" * 3000000), ("two", b"")])
@@ -440,7 +440,7 @@ def forged_members() -> list[bytes]:
 
 
 class _Broken:
-    """A file that is cut off."""
+    """A file whose download breaks off."""
 
     name = "file"
     size = 100
@@ -457,16 +457,16 @@ class _Broken:
 
 
 def test_download_that_breaks_off(bench: Bench) -> None:
-    """If the download fails for good, the module is ended, and the error is the download's."""
+    """If the download fails for good, the module is terminated, and the error is that of the download."""
     bench.module('[ "$1" != Download ] || { echo $$ > "$OUT/pid"; cat $(cat stream-next); sleep 3600; }')
     bench.prepare()
     with pytest.raises(DownloadError):
-        bench.modules.download("app", iter([_Broken()]))  # type: ignore[list-item] # as far as it is used
+        bench.modules.download("app", iter([_Broken()]))  # type: ignore[list-item] # the part that is used
     assert not is_running(noted(bench))
 
 
 def test_module_that_prints_while_it_reads(bench: Bench) -> None:
-    """A module may print any amount while it is fed."""
+    """A module may print megabytes while it reads the payload."""
     bench.module(STREAMING.replace("while true; do", "yes | head -c 3000000; while true; do yes | head -c 300000;"))
     bench.download(files=FILES)
 
@@ -475,7 +475,7 @@ def test_module_that_prints_while_it_reads(bench: Bench) -> None:
 
 
 def test_orphans(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
-    """Processes that still run in the tree after the client was killed are ended."""
+    """Processes that still run in the tree after the client was killed are killed, and named in the log."""
     bench.prepare()
     command = ["sh", "-c", 'trap "" TERM; while true; do sleep 3600; done']
     orphan = subprocess.Popen(command, cwd=bench.tree / "tmp", start_new_session=True)
@@ -498,7 +498,7 @@ def test_no_orphans(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_reboot(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
-    """The program reboot is searched in PATH and called without arguments; its exit code is only logged."""
+    """The program reboot is looked up in PATH and called without arguments; its exit code is only logged."""
     program = bench.place / "modules" / "reboot"
     program.write_text('#!/bin/sh\necho "reboot $#" >> "$OUT/calls"; exit 5\n')
     program.chmod(0o755)
@@ -509,7 +509,7 @@ def test_reboot(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_reboot_that_stops_the_client(bench: Bench) -> None:
-    """The program reboot keeps running when the client is to stop, because the reboot itself causes that."""
+    """The program reboot keeps running when the client is asked to stop, since the reboot itself causes that."""
     program = bench.place / "modules" / "reboot"
     program.write_text('#!/bin/sh\nsleep 1; echo > "$OUT/rebooted"\n')
     program.chmod(0o755)
@@ -521,7 +521,7 @@ def test_reboot_that_stops_the_client(bench: Bench) -> None:
 
 
 def test_missing_reboot(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
-    """A device without the program reboot continues."""
+    """Without the program reboot, only an error is logged."""
     bench.variables["PATH"] = str(bench.out)
     bench.modules.reboot()
     assert "cannot run reboot" in caplog.text

@@ -1,4 +1,4 @@
-"""The update modules of Debian's package mender-client run unmodified."""
+"""The update modules of Debian's package mender-client, run unmodified."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_script(bench: Bench) -> None:
 
 
 def test_every_state(bench: Bench) -> None:
-    """Each of these modules succeeds in the states that it doesn't implement."""
+    """Each of these modules succeeds in ArtifactVerifyReboot and Cleanup, whether or not it implements them."""
     for payload_type in sorted(path.name for path in (bench.place / "modules").iterdir()):
         download(bench, payload_type, {"file": b"x"})
         bench.modules.run(payload_type, "ArtifactVerifyReboot")

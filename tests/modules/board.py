@@ -1,5 +1,5 @@
-"""A device below a directory for the module rootfs-image: partitions that are files, a kernel that is files, a boot
-loader whose tools are scripts, and a client that feeds the image."""
+"""A device in a directory for the module rootfs-image: files in place of partitions and of the kernel's interfaces,
+scripts as the boot loader's tools, and a client that feeds the image."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class Board:
         (self.root / "etc/mender/mender.conf").write_text(json.dumps(settings))
 
     def run_from(self, partition: int) -> None:
-        """Boot a partition, as the kernel shows it."""
+        """Make the kernel's files show that this partition was booted."""
         block = self.root / "sys/devices/block" / f"mmcblk0p{partition}"
         block.mkdir(parents=True, exist_ok=True)
         numbers = self.root / "sys/dev/block"
@@ -87,7 +87,7 @@ class Board:
         (self.root / "proc/self/mountinfo").write_text(text)
 
     def begin(self) -> None:
-        """A new update."""
+        """Begin a new update."""
         shutil.rmtree(self.tree, ignore_errors=True)
         (self.tree / "tmp").mkdir(parents=True)
 
@@ -157,7 +157,7 @@ class Board:
 
 
 def feed(process: subprocess.Popen[str], fifo: Path, content: bytes) -> bool:
-    """Write to a FIFO when the module opens it; False if the module ends before."""
+    """Write to a FIFO when the module opens it; return False if the module ends first."""
     while True:
         try:
             descriptor = os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)

@@ -1,4 +1,4 @@
-"""The shells that the modules must run in, and where power fails."""
+"""The shells in which the modules must work, and the changes at which the power fails."""
 
 from __future__ import annotations
 
@@ -13,6 +13,6 @@ __all__ = ["shell"]
 
 @pytest.fixture
 def changes(request: pytest.FixtureRequest, is_nightly: bool) -> range:
-    """The changes of the disk at which power fails: all of them at night, by day every third, from its own first."""
+    """The changes to the disk at which the power fails: in nightly runs all, otherwise every third of them."""
     step = 1 if is_nightly else 3
     return range(zlib.crc32(request.node.nodeid.encode()) % step, 100, step)

@@ -24,13 +24,13 @@ read -r at <"{place}/cut-at"
 
 @dataclass(slots=True)
 class Module:
-    """A module and a client that keeps the contract.
+    """A module and a client that follows the contract.
 
     Attributes:
         name: its file in ``support/modules/v3``.
         place: an empty directory for the module.
         shell: the shell that runs it.
-        said: its standard error of all calls.
+        said: the standard error of all calls.
     """
 
     name: str
@@ -57,7 +57,7 @@ class Module:
         return self.place / "tree"
 
     def begin(self, payload: dict[str, str | bytes | Path]) -> None:
-        """A new update; the files of the previous one are removed."""
+        """Begin a new update; the files of the previous one are removed."""
         shutil.rmtree(self.tree, ignore_errors=True)
         for name in ("files", "header", "tmp"):
             (self.tree / name).mkdir(parents=True)
@@ -120,7 +120,7 @@ class Module:
             (self.place / "bin" / name).chmod(0o755)
 
     def restore_power(self) -> bool:
-        """Let the power fail no more; True if it has failed."""
+        """End the power failures; return whether the power has failed."""
         count = int((self.place / "count").read_text())
         for name in CHANGES:
             (self.place / "bin" / name).unlink()

@@ -27,7 +27,7 @@ class Caller:
         }
 
     def use_file(self) -> None:
-        """Keep the variables in a file of the sub-updater's."""
+        """Keep the boot variables in a file of the sub-updater."""
         (self.board.root / "usr/bin/fw_setenv").unlink()
         self.board.env.write_text("# ours\nother=kept\nmender_boot_part=A\nrunning=A\n")
         self.environment |= {"BOOT_TOOL": "file", "BOOT_ENV_FILE": str(self.board.env)}
@@ -66,7 +66,7 @@ def test_the_way_of_an_update(caller: Caller) -> None:
 
 
 def test_the_way_back(caller: Caller) -> None:
-    """A rollback selects the old partition once; if it is booted anyway, nothing is written."""
+    """A rollback selects the old partition; if that is already selected, nothing is written."""
     caller.run("switch", "B")
     assert (0, "") == caller.run("rollback", "A")
     variables = caller.board.variables
@@ -130,14 +130,14 @@ def test_what_is_not_written(caller: Caller, words: tuple[str, ...], image: byte
     ],
 )
 def test_unusable_tools(caller: Caller, variables: dict[str, str], why: str) -> None:
-    """Without the required tools nothing is done."""
+    """An invalid BOOT_TOOL, missing tools and a missing file of variables are errors."""
     caller.environment |= variables
     assert (1, "") == caller.run("running")
     assert why in caller.said
 
 
 def test_tools_that_were_asked_for(caller: Caller, tmp_path: Path) -> None:
-    """Below MENDER_ROOT, the tools of the machine are used only on request."""
+    """With MENDER_ROOT, the tools of the machine are used only if BOOT_TOOL requests them."""
     (caller.board.root / "usr/bin").rename(tmp_path / "bin")
     caller.environment["PATH"] = f"{tmp_path}/bin:{caller.environment['PATH']}"
     assert (1, "") == caller.run("running")
@@ -147,7 +147,7 @@ def test_tools_that_were_asked_for(caller: Caller, tmp_path: Path) -> None:
 
 
 def test_volume_of_ubi(caller: Caller) -> None:
-    """A UBI volume needs the size of the image first, which a sub-updater doesn't know."""
+    """A UBI volume is refused, since it needs the size of the image in advance, which a sub-updater doesn't know."""
     (caller.board.root / "sys/class/ubi/mmcblk0p11").mkdir(parents=True)
     assert (1, "") == caller.run("write", "B", image=NEW)
     assert "a volume of UBI needs the size of the image first" in caller.said

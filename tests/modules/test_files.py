@@ -1,4 +1,4 @@
-"""The modules single-file and directory: either all of the old version or all of the new one, whatever fails."""
+"""The modules single-file and directory: whatever fails, the old or the new version is there as a whole."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def single_file(place: Path, shell: Shell, parent: str = "my app") -> Case:
 
 
 def directory(place: Path, shell: Shell, parent: str = "my app") -> Case:
-    """A directory that is replaced, in one whose name has a space."""
+    """A directory that is replaced, in a directory whose name has a space."""
     source, target = place / "source", place / parent / "www"
     (source / "sub").mkdir(parents=True)
     (source / "index").write_text("new")
@@ -107,7 +107,7 @@ def new_of(case: Case) -> Content:
 
 
 def test_answers(case: Case) -> None:
-    """They need no reboot and support rollback; a state that they don't implement succeeds silently."""
+    """The modules need no reboot and support rollback; a state that they don't implement succeeds silently."""
     assert ["No\n", "Yes\n"] == [case.module.ask(query) for query in ("NeedsArtifactReboot", "SupportsRollback")]
     assert "" == case.module.ask("ProvidePayloadFileSizes")
     assert [0, 0] == case.module.run("SomethingNew", "ArtifactVerifyReboot")
@@ -115,7 +115,7 @@ def test_answers(case: Case) -> None:
 
 @pytest.mark.parametrize("is_there", [True, False])
 def test_install(case: Case, is_there: bool) -> None:
-    """The content of the Artifact has replaced the target; nothing else is left next to it."""
+    """The content of the Artifact replaces the target, and nothing else is left next to it."""
     if is_there:
         put_old(case)
     assert [0] * 4 == case.module.run(*FORTH), case.module.said
@@ -270,7 +270,7 @@ def test_faulty_directory(tmp_path: Path, shell: Shell, name: str, value: str, w
 
 
 def test_file_in_the_place_of_a_directory(tmp_path: Path, shell: Shell) -> None:
-    """A directory doesn't replace a file, nor a file a directory."""
+    """The module directory refuses to replace a file, and single-file to replace a directory."""
     one, other = directory(tmp_path / "one", shell), single_file(tmp_path / "other", shell)
     one.target.write_text("a file")
     other.target.mkdir()

@@ -27,13 +27,13 @@ class Configured(Module):
         self.programs.mkdir(parents=True)
 
     def program(self, name: str, body: str = "") -> None:
-        """A program that applies a configuration."""
+        """Add a program that applies a configuration."""
         file = self.programs / name
         file.write_text(f'#!{self.shell.interpreter}\necho "{name} $# $1 $(cat "$1")" >>"{self.calls}"\n{body}\n')
         file.chmod(0o755)
 
     def wants(self, configuration: dict[str, str] | None) -> None:
-        """A deployment of a configuration; an empty one has no meta-data."""
+        """Begin a deployment of a configuration; None is an empty one, which has no meta-data."""
         self.begin({})
         text = "" if configuration is None else json.dumps(configuration)
         (self.tree / "header/meta-data").write_text(text)
@@ -90,7 +90,7 @@ def test_no_programs(device: Configured) -> None:
 
 
 def test_program_that_needs_a_reboot(device: Configured) -> None:
-    """Exit code 20 of one program makes the client reboot."""
+    """If one program exits with 20, the module requests a reboot."""
     device.program("10-a", "exit 20")
     device.program("20-b")
     device.wants({"a": "b"})
@@ -122,7 +122,7 @@ def test_first_configuration_that_fails(device: Configured) -> None:
 
 
 def test_file_that_is_not_executable(device: Configured) -> None:
-    """A file that isn't executable is left out, and the log names it."""
+    """A file that isn't executable is skipped, and the log names it."""
     device.program("10-a")
     (device.programs / "10-a").chmod(0o644)
     device.wants({"a": "b"})
@@ -143,7 +143,7 @@ def test_configuration_is_applied_at_boot(device: Configured) -> None:
 
 
 def test_power_cuts(device: Configured, tmp_path: Path) -> None:
-    """When the power fails at any change to the disk, the rollback ends with the old configuration."""
+    """Wherever the power fails during the installation, the rollback ends with the old configuration."""
     device.wants({"a": "old"})
     device.run(*FORTH)
     change, has_failed = 0, True

@@ -1,4 +1,4 @@
-"""The modules script, deb and docker-compose: the programs that they start, and what they do when these fail."""
+"""The modules script, deb and docker-compose: the programs that they start, and what happens when these fail."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def lines(file: Path) -> list[str]:
 
 @pytest.mark.parametrize("name", ["script", "deb"])
 def test_no_rollback(tmp_path: Path, shell: Shell, name: str) -> None:
-    """Modules that can't roll back say so."""
+    """The modules script and deb answer that they need no reboot and support no rollback."""
     module = Module(name, tmp_path / "module", shell)
     assert ["No\n", "No\n"] == [module.ask(query) for query in ("NeedsArtifactReboot", "SupportsRollback")]
     assert "" == module.ask("ProvidePayloadFileSizes")
@@ -98,7 +98,7 @@ case $1 in
     down) rm -f "$place/running" ;;
 esac
 """
-"""A Docker that records its calls; ``running`` is the manifest that runs, and a manifest with ``sick`` is unhealthy."""
+"""A Docker that records its calls; ``running`` is the running manifest, and the manifest ``sick`` is unhealthy."""
 
 
 class Compose(Module):
@@ -131,7 +131,7 @@ class Compose(Module):
 
     @property
     def running(self) -> list[str]:
-        """The manifest that runs."""
+        """The running manifest."""
         return lines(self.docker / "running")
 
     @property
@@ -168,7 +168,7 @@ def test_project_loaded(compose: Compose) -> None:
     ("flag", "why"), [("fail-load", "cannot load images.tar"), ("fail-pull", "cannot pull the images")]
 )
 def test_no_images(compose: Compose, flag: str, why: str) -> None:
-    """If images are missing, an update fails while the old containers keep running untouched."""
+    """If images can't be loaded or pulled, an update fails, and the old containers keep running untouched."""
     compose.install("one")
     (compose.docker / flag).touch()
     compose.offer("two", **({"images.tar": "images"} if flag == "fail-load" else {}))
@@ -255,7 +255,7 @@ def test_faulty_project(compose: Compose, payload: dict[str, str | bytes | Path]
 
 
 def test_manifests_that_compose_refuses(compose: Compose) -> None:
-    """Docker Compose parses the manifests before anything changes."""
+    """Manifests that Docker Compose refuses fail the update, and the old project stays."""
     compose.install("one")
     compose.offer("")
     assert "cannot use the manifests" in compose.fail()

@@ -20,7 +20,7 @@ NEW = b"new system ".ljust(BLOCK, b"!") + b"second block".ljust(BLOCK, b"?") + b
 
 @pytest.fixture
 def board(tmp_path: Path) -> Board:
-    """A board with U-Boot, below a directory with a space in its name."""
+    """A board with U-Boot, in a directory with a space in its name."""
     return Board(tmp_path / "a board")
 
 
@@ -31,7 +31,7 @@ def any_board(tmp_path: Path, request: pytest.FixtureRequest) -> Board:
 
 
 def test_answers(board: Board) -> None:
-    """It wants sizes and a reboot, and supports rollback; a state that it doesn't implement succeeds silently."""
+    """It requests sizes and a reboot, and supports rollback; a state that it doesn't implement succeeds silently."""
     assert (0, "Yes\n") == board.run("ProvidePayloadFileSizes")
     assert (0, "Automatic\n") == board.run("NeedsArtifactReboot")
     assert (0, "Yes\n") == board.run("SupportsRollback")
@@ -91,7 +91,7 @@ def test_boot_loader_that_went_back(board: Board) -> None:
 
 
 def test_old_system_on_trial(board: Board) -> None:
-    """The mounted partition counts, whatever the boot variables say."""
+    """The mounted partition determines the running system, even if the boot variables say otherwise."""
     board.download(NEW)
     board.run("ArtifactInstall")
     assert [1, 1] == board.codes("ArtifactVerifyReboot", "ArtifactCommit")
@@ -114,7 +114,7 @@ def test_download_that_is_begun_again(board: Board) -> None:
 
 
 def test_equal_blocks_are_not_written(board: Board) -> None:
-    """Blocks that are on the partition already are counted but not written."""
+    """Blocks that are already on the partition are counted but not written."""
     board.download(NEW)
     board.begin()
     changed = NEW[:BLOCK] + b"Second" + NEW[BLOCK + 6 :]
@@ -226,7 +226,7 @@ def test_tool_that_does_not_write(board: Board, code: int) -> None:
 
 @pytest.mark.skipif(shutil.which("fw_setenv") is None, reason="libubootenv-tool isn't installed")
 def test_tools_of_libubootenv(board: Board) -> None:
-    """The real tools write what U-Boot reads: here to a file in place of flash memory."""
+    """The real tools store the variables in U-Boot's format, here in a file in place of flash memory."""
     variables = b"mender_boot_part=2\0bootlimit=1\0\0".ljust(0x4000 - 4, b"\0")
     environment = board.root / "uboot.env"
     environment.write_bytes(zlib.crc32(variables).to_bytes(4, "little") + variables)
@@ -250,7 +250,7 @@ def test_no_tools(board: Board) -> None:
 
 
 def test_tools_of_both_boot_loaders(board: Board) -> None:
-    """If both kinds of tools are installed, those that know mender_boot_part are the boot loader's."""
+    """If both kinds of tools are installed, those that know mender_boot_part are used."""
     board.add_tools("grub")
     board.program("grub-mender-grubenv-print", "#!/bin/sh\nexit 1\n")
     board.download(NEW)
@@ -260,7 +260,7 @@ def test_tools_of_both_boot_loaders(board: Board) -> None:
 
 @pytest.mark.parametrize("name", ["PARTUUID=5-b", "UUID=5-b", "PARTLABEL=5-b", "LABEL=5-b", "/dev/mmcblk0p11"])
 def test_root_of_the_command_line(board: Board, name: str) -> None:
-    """Below an overlay the kernel's command line determines the running partition."""
+    """If the root is an overlay, the kernel's command line determines the running partition."""
     board.mounts("21 1 0:23 / / rw - overlay overlay rw")
     (board.root / "proc/cmdline").write_text(f"console=ttyS0 root={name} rootwait\n")
     if "=" in name:
@@ -279,7 +279,7 @@ def test_source_of_the_mount(board: Board) -> None:
 
 
 def test_device_mapper(board: Board) -> None:
-    """Below a device of the device mapper, the partition counts."""
+    """If the root is on a device mapper device, the partition below that is the running one."""
     (board.root / "sys/devices/block/dm-0").mkdir(parents=True)
     (board.root / "sys/dev/block/252:0").symlink_to(board.root / "sys/devices/block/dm-0")
     (board.root / "sys/class/block/dm-0/slaves/mmcblk0p11").mkdir(parents=True)
@@ -309,7 +309,7 @@ def test_boot_variable_as_last_resort(board: Board) -> None:
 
 
 def test_configuration_of_the_new_system(board: Board) -> None:
-    """A new system without a configuration of its partitions is recognised nevertheless."""
+    """A new system is recognised even if its configuration doesn't have the partitions."""
     board.download(NEW)
     board.run("ArtifactInstall")
     board.run_from(11)
@@ -333,7 +333,7 @@ def test_where_the_configuration_is(board: Board, tmp_path: Path) -> None:
 
 
 def test_files_as_partitions_by_configuration(board: Board) -> None:
-    """Files in the configuration can be the partitions, without MENDER_ROOT; files in /dev are remains of mistakes."""
+    """Without MENDER_ROOT, the partitions in the configuration can be files outside of /dev."""
     del board.environment["MENDER_ROOT"]
     board.environment["PATH"] = f"{board.root}/usr/bin:{board.environment['PATH']}"
     board.environment["MENDER_CONF_DIR"] = str(board.root / "etc/mender")

@@ -1,4 +1,4 @@
-"""Modules tested by the harness of the pytest plugin: old or new after each failure and each power cut."""
+"""Modules tested with the harness of the pytest plugin: old or new after each failure and each power cut."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_single_file(directory: Path, tmp_path: Path) -> None:
 
 @pytest.mark.nightly
 def test_rootfs_image(tmp_path: Path) -> None:
-    """The old or the new partition runs, also after another boot; an uncommitted update is booted once."""
+    """After another boot, the partition that matches the outcome is running; an uncommitted update is booted once."""
     board = Board(tmp_path / "board")
     before = board.env.read_text()
     runs: list[int] = []
@@ -133,7 +133,7 @@ def test_mender_configure(tmp_path: Path) -> None:
 @pytest.mark.nightly
 @pytest.mark.parametrize("name", ["script", "deb"])
 def test_no_way_back(tmp_path: Path, name: str) -> None:
-    """An irreversible action ran if the update succeeded, didn't if it failed earlier, and is unknown otherwise."""
+    """An irreversible action was run if the update succeeded, wasn't if it failed earlier, and otherwise is unknown."""
     ran = tmp_path / "ran"
     body = f"#!/bin/sh\necho ran >{ran}\n"
     program(tmp_path / "bin/dpkg", f'case "$*" in *-i*) echo ran >{ran} ;; esac')

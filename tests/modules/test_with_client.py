@@ -16,7 +16,7 @@ from .module import MODULES
 
 
 class Device:
-    """A device below a directory, with the shipped modules and no server."""
+    """A device in a directory, with the shipped modules and no server."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -51,14 +51,14 @@ class Device:
 
     @property
     def boot_part(self) -> tuple[str, str]:
-        """The partition that boots next, and whether on trial."""
+        """The partition that is booted next, and whether on trial."""
         variables = dict(line.split("=", 1) for line in self.env.read_text().splitlines())
         return variables["mender_boot_part"], variables.get("upgrade_available", "0")
 
 
 @pytest.fixture
 def device(tmp_path: Path) -> Device:
-    """A device whose partitions and boot loader are below its root, too."""
+    """A device whose partitions and boot loader are also below its root."""
     return Device(tmp_path / "device")
 
 

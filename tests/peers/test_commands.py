@@ -1,7 +1,7 @@
 """The commands without a server, Debian's client compared with ours: calls, exit codes, and the final artifact name.
 
-Ours is compared with the rows of the contract in ``tests/standalone``. Here Debian's is compared with the same rows;
-what it does differently is in the list of differences, with the reason. Their printed texts always differ.
+``tests/standalone`` compares ours with the rows of the contract. Debian's is compared with the same rows here, and its
+differences are listed with their reasons. The printed texts aren't compared, since they always differ.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Difference:
 
     Attributes:
         reason: the difference, and why ours doesn't behave like that.
-        change: maps the actions of our client to those of Debian's.
+        change: maps the expected result of our client to that of Debian's.
     """
 
     reason: str
@@ -166,7 +166,7 @@ class Case:
         name: the name of the installed software afterwards.
         parts: the parts of the Artifact.
         arrange: prepares the device.
-        before: the calls of Debian's client before our first call, or if ours calls nothing.
+        before: the additional calls that Debian's client makes first.
         reason: the reason for these calls.
     """
 
@@ -260,7 +260,7 @@ _QUICK = ("a module that streams", "for another device")
     [pytest.param(case, id=name, marks=[] if name in _QUICK else pytest.mark.nightly) for name, case in CASES.items()],
 )
 def test_case(tmp_path: Path, case: Case, kind: type[Bench]) -> None:
-    """Both clients end alike; additional calls of Debian's are listed. Queries and repetitions are ignored."""
+    """Both clients have the same result, except for listed calls of Debian's. Queries and repetitions are ignored."""
     bench = kind(tmp_path, is_scripted=True)
     limits = {"StateScriptRetryIntervalSeconds": 1, "StateScriptRetryTimeoutSeconds": 2, "StateScriptTimeoutSeconds": 2}
     settings = {"ServerURL": "https://unused.example", **limits}
@@ -276,7 +276,7 @@ def test_case(tmp_path: Path, case: Case, kind: type[Bench]) -> None:
 
 @pytest.mark.parametrize("kind", [Bench, DebianBench])
 def test_reboot_exit_code(tmp_path: Path, kind: type[Bench]) -> None:
-    """Both report a required reboot with exit code 4, and continue with ``commit``; if there is no update, it is 2."""
+    """Both exit with 4 if a reboot is required, then accept ``commit``; without an update, they exit with 2."""
     bench = kind(tmp_path, reboot="Automatic")
     assert 2 == bench.does("commit")[0]
     assert 2 == bench.does("rollback")[0]
@@ -290,7 +290,7 @@ def test_reboot_exit_code(tmp_path: Path, kind: type[Bench]) -> None:
 
 
 def test_second_install(tmp_path: Path) -> None:
-    """Debian's client discards a pending update, without clean-up, for a second one; the contract refuses that."""
+    """Debian's client accepts a second update without cleaning up the pending one; the contract refuses that."""
     bench = DebianBench(tmp_path)
     assert [0, 0] == [bench.does("install", bench.artifact())[0] for _ in range(2)]
     assert "Cleanup" not in bench.calls()

@@ -1,8 +1,8 @@
 """The daemon of Debian's client compared with ours, with our dev server: calls, lives, last status, and name.
 
-Ours is compared with the rows of the contract in ``tests/program/modules``. Here Debian's is compared with them.
-Ignored are the intermediate statuses, since it reports each script as a part of its state, so that 409 comes elsewhere
-too; and the position of queries: it asks SupportsRollback in the download, and NeedsArtifactReboot before ``_Leave``.
+``tests/program/modules`` compares ours with the rows of the contract. Debian's is compared with the same rows here.
+Intermediate statuses, and the rows about 409, are ignored: Debian's client reports each script as a part of its state.
+So is the position of queries: it asks SupportsRollback in the download, and NeedsArtifactReboot before ``_Leave``.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ CONSISTENT = {
     )
 }  # fmt: skip
 CONSISTENT["the second NeedsArtifactReboot says maybe"] = "the same"
-"""Rows after which it has the old name, and ours has the new one with _INCONSISTENT."""
+"""Rows after which Debian's client has the old name, and ours the new one with _INCONSISTENT."""
 
 _QUICK = "ArtifactCommit fails"
 _QUERIES = ("ProvidePayloadFileSizes", "SupportsRollback", "NeedsArtifactReboot")

@@ -1,6 +1,6 @@
 """Artifacts with an index, read by other programs: an index must not prevent an update on any device.
 
-Debian's client installs one with its own module; other programs for gzip and tar unpack its payload.
+Debian's client installs such an Artifact with its stock module, and other programs for gzip and tar unpack its payload.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from mender_client.core.artifact.tar import TarReader
 from .debian import DebianBench, needed
 
 IMAGE = random.Random(3).randbytes(500_000) * 18 + bytes(2_000_000)
-"""Large enough to get an index by default; no two of its blocks are the same."""
+"""Large enough to get an index by default; the blocks of its random part are all different."""
 SMALL = IMAGE[:1_500_000] + bytes(500_000)
-"""The parameters for ``artifact index``; xz is fast with them."""
+"""A smaller image, with which xz is fast."""
 STOCK_MODULE = Path("/usr/share/mender/modules/v3/single-file")
 
 
@@ -78,7 +78,7 @@ def payload_of(artifact: Path) -> bytes:
 
 
 def run(*words: str | Path) -> bytes:
-    """Run a program, which must succeed without a warning; mender-artifact prints a progress bar."""
+    """Run a program, which must succeed without a warning; that of mender-artifact would be its progress bar."""
     done = subprocess.run(words, capture_output=True, check=False)
     warned = b"" if words[0] == "mender-artifact" else done.stderr
     assert (0, b"") == (done.returncode, warned), (words, done)
@@ -86,14 +86,14 @@ def run(*words: str | Path) -> bytes:
 
 
 def program(name: str) -> str:
-    """Skip the test unless a program is installed."""
+    """Skip the test unless a program is installed; return its name."""
     if shutil.which(name) is None:
         pytest.skip(f"{name} isn't installed")
     return name
 
 
 def unpacked_by_python(payload: Path) -> bytes:
-    """Read it with gzip and tarfile."""
+    """Read the payload with gzip and tarfile."""
     with gzip.open(payload) as stream, tarfile.open(fileobj=stream, mode="r|") as archive:
         (content,) = [archive.extractfile(member).read() for member in archive]  # type: ignore[union-attr]  # a file
         return content
@@ -148,7 +148,7 @@ def test_mender_artifact_accepts_it(directory: Path) -> None:
 
 @pytest.mark.parametrize("compression", ["none", "xz"])
 def test_mender_artifact_accepts_one_whose_payload_was_packed_anew(directory: Path, compression: str) -> None:
-    """The header keeps its compression, although the payload then has another one."""
+    """mender-artifact accepts an Artifact of which ``artifact index`` has recompressed only the payload."""
     program("mender-artifact")
     plain, artifact = directory / f"{compression}.plain", directory / f"{compression}.mender"
     words: Sequence[str | Path] = [

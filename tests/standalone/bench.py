@@ -36,7 +36,7 @@ class Bench:
     Args:
         root: its root directory.
         is_reversible: whether the module supports rollback.
-        reboot: what it answers to NeedsArtifactReboot.
+        reboot: its answer to NeedsArtifactReboot.
         is_scripted: whether there is a state script for each state and action.
     """
 
@@ -76,7 +76,7 @@ class Bench:
         (self.out / "print" / query).write_text(answer)
 
     def dies(self, name: str) -> None:
-        """Let the client be killed in this call or script, once."""
+        """Let this call or script kill the client once."""
         (self.out / "kill" / name).touch()
 
     def fails(self, *names: str, code: int = 1) -> None:
@@ -85,12 +85,12 @@ class Bench:
             (self.out / "fail" / name).write_text(str(code))
 
     def heal(self) -> None:
-        """Let nothing fail any more."""
+        """Remove all failures."""
         for path in (self.out / "fail").iterdir():
             path.unlink()
 
     def artifact(self, name: str = "new.mender", **parts: Any) -> Path:
-        """Make an Artifact; see ``forge``."""
+        """Write an Artifact; see ``forge``."""
         usual = {
             "info": {},
             "type_info": {"artifact_provides": {"app.version": "2"}, "clears_artifact_provides": ["app.*"]},

@@ -1,4 +1,4 @@
-"""Daemon and commands exclude each other; the effect of a pending update on the daemon and on ``status``."""
+"""Daemon and commands exclude each other; ``status`` with a pending update, signals, and the name mender-update."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class _Holder:
 
 
 def test_install_beside_a_daemon(bench: Bench) -> None:
-    """While a daemon runs nothing can be installed."""
+    """While a daemon is running, ``install`` is refused."""
     with _Holder(bench.data / "daemon.lock") as pid:
         done = bench.run("install", bench.artifact())
     assert (1, "", []) == (done.returncode, done.stdout, bench.calls())
@@ -58,7 +58,7 @@ def test_install_beside_a_daemon(bench: Bench) -> None:
 
 
 def test_commit_beside_a_daemon(bench: Bench) -> None:
-    """A daemon that was started later doesn't prevent the end of the update: it starts nothing in the meantime."""
+    """A daemon that was started after ``install`` doesn't prevent ``commit``."""
     bench.does("install", bench.artifact())
     with _Holder(bench.data / "daemon.lock"):
         assert (0, "Committed.\n") == bench.does("commit")
@@ -66,7 +66,7 @@ def test_commit_beside_a_daemon(bench: Bench) -> None:
 
 @pytest.mark.parametrize("command", ["install", "commit", "rollback", "resume"])
 def test_two_commands(bench: Bench, command: str) -> None:
-    """While a command runs another one is refused."""
+    """While a command is running, another one is refused."""
     bench.does("install", bench.artifact())
     bench.calls()
     with _Holder(bench.data / "standalone.lock", "command") as pid:
@@ -76,7 +76,7 @@ def test_two_commands(bench: Bench, command: str) -> None:
 
 
 def test_daemon_beside_install(bench: Bench) -> None:
-    """While ``install`` runs no daemon starts, and the command isn't mistaken for one."""
+    """While ``install`` is running, no daemon can start, and the command isn't mistaken for one."""
     with _Holder(bench.data / "daemon.lock", "command") as pid:
         assert DaemonLock(bench.data / "daemon.lock").holder() is None
         done = bench.run("daemon")
@@ -85,7 +85,7 @@ def test_daemon_beside_install(bench: Bench) -> None:
 
 
 def test_deployment_under_way(bench: Bench) -> None:
-    """A deployment of the server that is in progress isn't affected."""
+    """``install`` is refused while a deployment of the server is in progress."""
     (bench.data / "update.lock").write_text("dep-1\n")
     done = bench.run("install", bench.artifact())
     assert (1, "System not modified.\n", []) == (done.returncode, done.stdout, bench.calls())
@@ -93,7 +93,7 @@ def test_deployment_under_way(bench: Bench) -> None:
 
 
 def test_status(bench: Bench) -> None:
-    """``status`` says what is pending, since when, and how to continue."""
+    """``status`` shows which update is pending, its position, and how to continue; after the commit it shows none."""
     bench.does("install", bench.artifact())
     status = json.loads(bench.does("status", "--json")[1])
     assert ("new", "installed") == (status["standalone"]["artifact_name"], status["standalone"]["position"])
@@ -107,7 +107,7 @@ def test_status(bench: Bench) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_signal(bench: Bench, number: signal.Signals) -> None:
-    """A signal ends the running module, and the command with 1; ``resume`` rolls the interrupted update back."""
+    """A signal during a module's call ends the command with 1; ``resume`` rolls the interrupted update back."""
     module = bench.root / "usr/share/mender/modules/v3/app"
     usual = module.read_text()
     hang = '[ "$1" = ArtifactInstall ] && touch $out/begun && sleep 600\n'
@@ -125,7 +125,7 @@ def test_signal(bench: Bench, number: signal.Signals) -> None:
 
 @pytest.mark.parametrize("command", ["commit", "rollback", "resume"])
 def test_broken_configuration(bench: Bench, command: str) -> None:
-    """An update that has broken the configuration can be ended nevertheless."""
+    """An update that has broken the configuration can still be committed, rolled back or resumed."""
     bench.does("install", bench.artifact())
     (bench.root / "etc/mender/mender.conf").write_text("{")
     assert 0 == bench.does(command)[0]

@@ -64,7 +64,7 @@ def _without(*keys: str) -> dict[str, str]:
     ],
 )
 def test_new_provides(bench: Bench, type_info: dict[str, Any], group: str | None, after: dict[str, str]) -> None:
-    """The new provides follow from the old ones, the cleared and the added ones; artifact_info has them, too."""
+    """The new provides follow from the old, the cleared and the added ones; artifact_info has them as well."""
     provides = {"artifact_name": "new"} | ({"artifact_group": group} if group else {})
     path = bench.root / "table.mender"
     _write(bench, path, type_info, provides)
@@ -88,13 +88,13 @@ def test_group_of_an_inconsistent_update(bench: Bench) -> None:
 
 
 def test_order(bench: Bench) -> None:
-    """``show-provides`` prints the name first."""
+    """``show-provides`` prints the name first, then the other provides in the order of their keys."""
     lines = bench.does("show-provides")[1].splitlines()
     assert ["artifact_name=old", "a.x=1", "a.y=1", "artifact_group=g", "b.x=1"] == lines
 
 
 def test_artifact_info_that_cannot_be_written(bench: Bench) -> None:
-    """If artifact_info isn't writable the state file has the installed software."""
+    """If artifact_info can't be written, ``show-provides`` still shows the installed software."""
     bench.info.unlink()
     bench.info.parent.joinpath("mender.conf").unlink()
     bench.root.joinpath("etc/mender/scripts").rmdir()
@@ -136,7 +136,7 @@ def test_bootstrap_artifact(bench: Bench, command: str) -> None:
 
 
 def test_bootstrap_before_an_install(bench: Bench) -> None:
-    """``install`` installs it first, and the bootstrap Artifact isn't mentioned on standard output."""
+    """``install`` installs the bootstrap Artifact first, without mentioning it on standard output."""
     path = _nameless(bench, info={})
     artifact = bench.artifact(type_info={"artifact_depends": {"a": "1"}, "clears_artifact_provides": []})
     assert (0, f"{BEGUN}{AUTOMATIC}Installed and committed.\n") == bench.does("install", artifact)
@@ -162,7 +162,7 @@ def test_bootstrap_artifact_that_fails(bench: Bench, command: str, parts: dict[s
 
 
 def test_no_bootstrap_artifact(bench: Bench) -> None:
-    """Without a bootstrap Artifact the name is unknown, and stays so if one appears later."""
+    """Without a bootstrap Artifact the name is unknown; one that appears later is removed without effect."""
     path = _nameless(bench)
     assert {"artifact_name": "unknown"} == bench.provides()
     path.write_bytes(b"")

@@ -79,7 +79,7 @@ def test_nothing_there(bench: Bench, source: str) -> None:
 
 
 def test_download_that_breaks_off(bench: Bench) -> None:
-    """A download that breaks off is resumed transparently for the module."""
+    """A download that breaks off is resumed without the module noticing."""
     content = bench.artifact(files=[("file", os.urandom(100_000))]).read_bytes()
 
     def script(server: RawServer, connection: socket.socket) -> None:
@@ -98,7 +98,7 @@ def test_download_that_breaks_off(bench: Bench) -> None:
 
 @pytest.mark.parametrize("status", [404, 403, 500])
 def test_refused_address(bench: Bench, status: int) -> None:
-    """A server that refuses the download ends it immediately."""
+    """A download that the server refuses fails, and nothing is modified."""
     with RawServer(raw(answer(b"no", status=status))) as server:
         assert (1, UNTOUCHED) == bench.does("install", f"{server.url}/a.mender")
     assert _is_untouched(bench)
@@ -106,7 +106,7 @@ def test_refused_address(bench: Bench, status: int) -> None:
 
 @pytest.mark.parametrize("content", [b"", b"hello", bytes(4096)])
 def test_no_artifact(bench: Bench, content: bytes) -> None:
-    """A file that isn't an Artifact is refused before anything is printed."""
+    """A file that isn't an Artifact is refused before the installation is announced."""
     path = bench.root / "file"
     path.write_bytes(content)
     assert (1, UNTOUCHED) == bench.does("install", path)
@@ -127,7 +127,7 @@ def test_no_artifact(bench: Bench, content: bytes) -> None:
     ],
 )
 def test_refused_artifact(bench: Bench, parts: dict[str, Any]) -> None:
-    """An unsuitable Artifact is refused once its header has been read; nothing was started."""
+    """An unsuitable Artifact is refused once its header has been read, before anything is started."""
     assert (1, BEGUN + UNTOUCHED) == bench.does("install", bench.artifact(**parts))
     assert _is_untouched(bench)
 
@@ -165,7 +165,7 @@ def test_wrong_digest(bench: Bench) -> None:
 
 
 def test_cut_artifact(bench: Bench) -> None:
-    """So does a truncated Artifact."""
+    """A truncated Artifact fails during the download, which is cleaned up."""
     path = bench.artifact(files=[("file", os.urandom(8192))])
     path.write_bytes(path.read_bytes()[:-4096])
     assert (1, BEGUN + UNTOUCHED) == bench.does("install", path)
@@ -189,7 +189,7 @@ def test_empty_payload(bench: Bench) -> None:
 
 
 def test_empty_payload_that_does_not_fit(bench: Bench) -> None:
-    """Its depends are checked as well."""
+    """The depends of an Artifact without payload are checked as well."""
     assert (1, BEGUN + UNTOUCHED) == bench.does("install", _empty(bench, device_type="other"))
     assert _is_untouched(bench)
 
@@ -204,7 +204,7 @@ def _empty(bench: Bench, device_type: str = "board") -> Path:
 
 
 def test_signature(bench: Bench, tmp_path: Path) -> None:
-    """A verification key refuses an Artifact that is not signed, or with another key; one that it signed installs."""
+    """With a verification key, only an Artifact that is signed with the matching private key can be installed."""
     artifact = bench.artifact()
     private, public = key_pair(tmp_path, "good", P256)
     other, _ = key_pair(tmp_path, "other", RSA)

@@ -63,7 +63,7 @@ def _bring(bench: Bench, position: str) -> None:
 
 @pytest.fixture(scope="module")
 def brought(tmp_path_factory: pytest.TempPathFactory) -> Brought:
-    """An update at a position: brought there once, then copied."""
+    """A function that returns an update at a position; each position is reached once, then copied."""
     benches: dict[str, Bench] = {}
     copies = tmp_path_factory.mktemp("copies")
 
@@ -260,7 +260,7 @@ def test_stop_in_a_rollback(tmp_path: Path, stop: str, out: str, calls: list[str
 )
 @pytest.mark.parametrize("command", ["commit", "resume"])
 def test_stop_of_commit(tmp_path: Path, command: str, stop: str, position: str, calls: list[str]) -> None:
-    """``commit`` and ``resume`` stop after the commit; ``resume`` ends it."""
+    """``commit`` and ``resume`` can stop after the commit; another ``resume`` completes the update."""
     bench = _bench(tmp_path)
     bench.does("install", bench.artifact())
     bench.calls()
@@ -287,7 +287,7 @@ def test_same_stop_twice(brought: Brought, position: str, stop: str, command: st
 
 
 def test_every_stop_on_the_way(tmp_path: Path) -> None:
-    """An update can be taken from stop to stop."""
+    """An update can be resumed from stop to stop, and each call is made once."""
     bench = _bench(tmp_path)
     bench.does("install", *_stops(INSTALL_ENTER), bench.artifact())
     for stop in (COMMIT_ENTER, COMMIT_LEAVE, CLEANUP):
@@ -310,7 +310,7 @@ def test_failures_of_a_rollback_are_kept_over_a_stop(tmp_path: Path) -> None:
 
 
 def test_post_commit_failure_is_kept_over_a_stop(tmp_path: Path) -> None:
-    """A failure after the commit makes the name inconsistent, even if the update ends later."""
+    """A failure after the commit marks the name as inconsistent, even if the update was stopped in between."""
     bench = _bench(tmp_path)
     bench.does("install", bench.artifact())
     bench.fails("ArtifactCommit_Leave")

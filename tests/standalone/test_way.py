@@ -350,13 +350,13 @@ def test_second_install(tmp_path: Path) -> None:
     ("reboot", "is_reversible", "code"), [("No", True, 0), ("Yes", True, 4), ("Automatic", True, 4), ("Yes", False, 4)]
 )
 def test_reboot_exit_code(tmp_path: Path, reboot: str, is_reversible: bool, code: int) -> None:
-    """With ``--reboot-exit-code`` ``install`` exits with 4 if the module wants a reboot and all went well."""
+    """With ``--reboot-exit-code``, a successful ``install`` exits with 4 if the module requests a reboot."""
     bench = Bench(tmp_path, reboot=reboot, is_reversible=is_reversible)
     assert code == bench.does("install", "--reboot-exit-code", bench.artifact())[0]
 
 
 def test_reboot_exit_code_of_resume(tmp_path: Path) -> None:
-    """``resume`` supports it, too; a failure takes precedence."""
+    """``resume`` supports ``--reboot-exit-code`` as well; a failed ``install`` exits with 1 all the same."""
     bench = Bench(tmp_path, reboot="Yes")
     assert (
         0 == bench.does("install", "--reboot-exit-code", "--stop-before", "ArtifactInstall_Enter", bench.artifact())[0]

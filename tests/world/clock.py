@@ -21,7 +21,7 @@ class WorldClock:
         self._booted_at = -10.0
 
     def true_time(self) -> datetime:
-        """What the server's clock says."""
+        """The time on the server's clock."""
         return START + timedelta(seconds=self.seconds)
 
     def monotonic(self) -> float:
@@ -40,6 +40,6 @@ class WorldClock:
         self.seconds += seconds
 
     def boot(self) -> None:
-        """The device starts: monotonic time begins again."""
+        """Boot the device: its monotonic time starts again."""
         self.seconds += 10.0
         self._booted_at = self.seconds - 3.0

@@ -1,7 +1,7 @@
 """The complete world: a device with its disk, boot loader and processes, its server, and time.
 
 ``World.live`` runs everything until nothing is left to do, and restarts what a blow has ended, as init, a service
-manager, a watchdog and, at last, a person with a power switch would.
+manager, a watchdog and, as a last resort, a person with a power switch would.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ class Options:
 
 
 class Parts(NamedTuple):
-    """A client as in a new process, and those of its parts that are also used on their own."""
+    """A client in a new process, and those of its parts that are also used on their own."""
 
     outbox: Outbox
     engine: Engine
@@ -248,10 +248,10 @@ class WorldProcesses:
 
 
 class World:
-    """One device, one server.
+    """One device and one server.
 
     Args:
-        stage: where Artifacts lie.
+        stage: the directory of the Artifacts.
         options: the behaviour of the world.
         plan: the blows.
         seed: the seed of the client's random numbers.
@@ -352,7 +352,7 @@ class World:
 
     @property
     def boot_id(self) -> str:
-        """This boot."""
+        """The id of the current boot."""
         return f"boot-{self._boots}"
 
     # -- processes ---------------------------------------------------------------------------------------------
@@ -380,7 +380,7 @@ class World:
         self._deeds.add(deployment_id)
 
     def start_client(self) -> None:
-        """Start the client, unless it runs."""
+        """Start the client, unless it is running."""
         if self.client is None:
             self.client = self.new_client()
             self._client_due = self.clock.seconds
@@ -435,7 +435,7 @@ class World:
         wakings = [self._client_due] if self.client is not None else []
         wakings += [] if self._boot_service_due is None else [self._boot_service_due]
         if not wakings:
-            self.power.cut(Kind.POWER)  # nothing runs any more: an operator pulls the plug
+            self.power.cut(Kind.POWER)  # nothing runs any more: an operator cuts the power
         self.clock.seconds = max(self.clock.seconds, min(wakings))
 
     def _call_the_operator(self) -> None:
@@ -472,7 +472,7 @@ class World:
         return is_idle and self.server.is_over and record.update is None and not record.outbox and not self.lock.read()
 
     def live(self, *, most_turns: int = 2000) -> None:
-        """Run until all is quiet, and somewhat longer to see that it stays quiet.
+        """Run until nothing happens any more, and a few turns longer to see that it stays quiet.
 
         Raises:
             AssertionError: it never becomes quiet.

@@ -1,4 +1,4 @@
-"""A disk: what programs see, and what remains after a power cut."""
+"""A disk: the content that programs see, and the content that remains after a power cut."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ class Inode:
 class Disk:
     """Files by name.
 
-    Names and contents become durable separately, as on a real file system: ``replace`` and ``remove`` by a sync of
-    the directory, bytes by a sync of the file.
+    Names and contents become durable separately, as on a real file system: names by ``remove`` or a durable
+    ``rename``, bytes by ``sync``.
 
     Args:
         power: the counter of effects.
@@ -45,7 +45,7 @@ class Disk:
         self.free_bytes = 1 << 30
 
     def read(self, name: str) -> bytes | None:
-        """A file's content, None when it isn't there."""
+        """A file's content; None if it doesn't exist."""
         inode = self._names.get(name)
         return None if inode is None else bytes(inode.data)
 
@@ -54,7 +54,7 @@ class Disk:
         return self._names.get(name)
 
     def open(self, name: str) -> Inode:
-        """Open a file, making it if it isn't there."""
+        """Open a file, creating it if it doesn't exist."""
         return self._names.setdefault(name, Inode())
 
     def put(self, name: str, data: bytes) -> None:
@@ -62,7 +62,7 @@ class Disk:
         self._names[name] = self._durable[name] = Inode(bytearray(data), data)
 
     def write_atomic(self, name: str, data: bytes, what: str = "") -> None:
-        """Replace a file, durably: the old or the new one."""
+        """Replace a file atomically and durably."""
         self._effect(what or f"write {name}", lambda: self.put(name, data))
 
     def append(self, name: str, inode: Inode, position: int, data: bytes) -> None:

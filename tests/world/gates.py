@@ -1,4 +1,4 @@
-"""Gates that open at a time; see ``core.ports.Gates``."""
+"""Gates that open at given times; see ``core.ports.Gates``."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ class TimedGates:
     """Gates, each of which opens a number of hours after the start.
 
     Args:
-        hours: when they open.
-        refuses: the one that refuses then.
+        hours: the hours at which they open.
+        refuses: the gate that refuses the update at its time, instead of opening.
     """
 
     hours: Mapping[GatePoint, float]
     refuses: GatePoint | None = None
 
     def verdict(self, point: GatePoint, facts: GateFacts, now: datetime) -> Verdict:
-        """By the time."""
+        """Decide by the time."""
         opens = START + timedelta(hours=self.hours.get(point, 0.0))
         if now < opens:
             return Closed("it is too early", opens)

@@ -1,4 +1,4 @@
-"""An update module of an A/B device, or of one that needs no reboot, on the world's disk; with failing scripts."""
+"""An update module on the world's disk, with A/B partitions or without a reboot, and state scripts that can fail."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class ModuleOptions:
     Args:
         reboot: its answer to NeedsArtifactReboot.
         can_roll_back: its answer to SupportsRollback.
-        fails: the states, queries and scripts that fail, with blanks between them.
+        fails: the states, queries and scripts that fail, separated by spaces.
         fails_late: it fails after its work is done.
         cannot_save: artifact_info can't be written.
     """
@@ -102,14 +102,14 @@ class WorldModules:
         return "Yes" if self._options.can_roll_back else "No"
 
     def remove_tree(self) -> None:
-        """The update is over."""
+        """Remove the tree."""
         self._world.disk.remove(TREE)
 
     def end_orphans(self) -> None:
         """No process outlives the client here."""
 
     def reboot(self) -> None:
-        """Remove everything."""
+        """Reboot the device."""
         self._world.power.do("reboot", lambda: self._world.power.cut(Kind.REBOOT))
 
     def save_provides(self, software: Software) -> str:
@@ -176,7 +176,7 @@ class WorldModules:
 
 
 class WorldScripts:
-    """State scripts, of which at most one fails; real ones test the policy of ``client.scripts``."""
+    """State scripts that can fail; the policy of ``client.scripts`` has its own tests."""
 
     def __init__(self, world: World, options: ModuleOptions) -> None:
         self._world = world

@@ -1,8 +1,8 @@
-"""Power failures: every effect on the world passes one counter, and at a chosen number something happens.
+"""Power failures: every effect on the world increments one counter, and a blow falls at a chosen count.
 
-A blow can cut the power of the whole device, kill the process at work, or let the effect fail with its natural error;
-before the effect, or after its damage is done. From a cut until the device is started again nothing has an effect any
-more, not even what a ``finally`` would do.
+A blow cuts the power of the whole device, kills the running process, or lets the effect fail with its usual error,
+either before or after the effect takes place. After a cut nothing has an effect until the device is started again, not
+even code in a ``finally`` clause.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Blow:
 
 
 class Cut(BaseException):
-    """A process, or all of them, ended in the middle of what it did. No ``except`` of the client may catch it."""
+    """The end of one process or all of them in the middle of their work. No ``except`` of the client may catch it."""
 
     def __init__(self, kind: Kind, damage: Damage = Damage.KEEP) -> None:
         super().__init__(kind.value)
@@ -60,10 +60,10 @@ class Cut(BaseException):
 
 
 class Power:
-    """Counts effects and strikes.
+    """Counts the effects and carries out the blows.
 
     Args:
-        plan: which blow falls at which effect; effects count from 1.
+        plan: the blows by the number of the effect; effects are counted from 1.
     """
 
     def __init__(self, plan: Mapping[int, Blow] | None = None) -> None:
@@ -74,12 +74,12 @@ class Power:
         self._cut: Cut | None = None
 
     def do(self, name: str, action: Callable[[], T], error: Callable[[str], MenderError] | None = None) -> T:
-        """Do something that has an effect.
+        """Perform an action that has an effect.
 
         Args:
-            name: what it is, for the trace.
-            action: does it.
-            error: what a fault looks like here; None: this effect has none.
+            name: its name in the trace.
+            action: performs it.
+            error: creates the error of a fault; None if this effect can't fail.
         """
         if self._cut is not None:
             raise self._cut
@@ -101,5 +101,5 @@ class Power:
         raise self._cut
 
     def restored(self) -> None:
-        """Something runs again."""
+        """Let actions have effects again."""
         self._cut = None

@@ -1,6 +1,6 @@
 """A Mender server and its object store without sockets: the dev server's rules behind a ``Transport``.
 
-Faults can be laid upon the requests of a kind: no connection, an answer that is lost, a status in place of one.
+The requests of a kind can be given faults: no connection, a lost response, or another response in its place.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A response other than the server's, which never sees the request."""
+    """A response in place of the server's; the server doesn't get the request."""
 
     status: int
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -56,7 +56,7 @@ Rule = Callable[[str, int], "Fault | None"]
 
 
 def at(kind: str, fault: Fault, *numbers: int) -> Rule:
-    """A rule for some requests of a kind; without numbers for all of them."""
+    """A rule for the requests of a kind with these numbers; without numbers, for all of them."""
     return lambda a_kind, number: fault if a_kind == kind and (not numbers or number in numbers) else None
 
 
@@ -64,7 +64,7 @@ class Server:
     """The server's state and operations for tests.
 
     Args:
-        directory: for the dev server's state; Artifacts may lie elsewhere.
+        directory: for the dev server's state; Artifacts may be elsewhere.
         clock: the true time.
     """
 
@@ -83,17 +83,17 @@ class Server:
 
     @property
     def device(self) -> KnownDevice:
-        """The one device."""
+        """The only device."""
         (device,) = self.state.devices
         return device
 
     def deploy(self, name: str) -> str:
-        """Deploy to the one device; returns the deployment's id."""
+        """Deploy to the only device; return the deployment id."""
         self.deployment_id = self.state.deploy(name).id
         return self.deployment_id
 
     def abort(self, deployment_id: str = "") -> None:
-        """The operator stops the deployment."""
+        """Abort the deployment, as an operator does."""
         self.state.deployments.abort(deployment_id or self.deployment_id)
 
     @property
@@ -235,7 +235,7 @@ class WorldTransport:
         self.fetched += count
 
     def rest(self) -> None:
-        """Count."""
+        """Count the call."""
         self.rests += 1
 
 

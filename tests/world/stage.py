@@ -11,7 +11,7 @@ from mender_client.core.artifact import ArtifactSpec, Compression, PayloadSource
 
 
 def build_artifact(spec: ArtifactSpec, payload: bytes) -> bytes:
-    """An Artifact's bytes."""
+    """The bytes of an Artifact."""
     out = io.BytesIO()
     source = PayloadSource("image", len(payload), lambda: closing(io.BytesIO(payload)))
     write_artifact(out, replace(spec, compression=Compression.NONE), [source])
@@ -25,7 +25,7 @@ class Stage:
     directory: Path
 
     def add(self, name: str, content: bytes) -> Path:
-        """Put an Artifact there."""
+        """Add an Artifact."""
         path = self.directory / f"{name}.mender"
         path.write_bytes(content)
         return path
@@ -39,7 +39,7 @@ class Stage:
         return self.path(name).read_bytes()
 
     def contents(self, name: str) -> list[bytes]:
-        """A release's Artifact, and the same with an expanded payload if it is on this stage."""
+        """A release's Artifact, and the variant with an expanded payload if this stage has one."""
         return [path.read_bytes() for path in (self.path(name), self.path(f"{name}.plain")) if path.exists()]
 
 

@@ -1,4 +1,4 @@
-"""The client's data on disk: the record, the lock, the Artifact, the deployment log; all on the world's disk."""
+"""The client's data on the world's disk: the record, the lock, the Artifact and the deployment log."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class WorldLock:
         self._disk.write_atomic(LOCK, deployment_id.encode())
 
     def remove(self) -> None:
-        """Free the lock."""
+        """Release the lock."""
         self._disk.remove(LOCK)
 
 
@@ -118,7 +118,7 @@ class WorldPartial:
 
 
 class WorldSeed:
-    """Bytes of the device; see ``core.ports.Seed``."""
+    """Bytes that are on the device already; see ``core.ports.Seed``."""
 
     def __init__(self, name: str, data: Callable[[], bytes], *, is_passive: bool = False) -> None:
         self.name = name
@@ -190,7 +190,7 @@ class WorldSeeds:
 
 
 class WorldStore:
-    """The place for the Artifact; see ``core.ports.ArtifactStore``."""
+    """The storage of the Artifact; see ``core.ports.ArtifactStore``."""
 
     def __init__(self, disk: Disk) -> None:
         self._disk = disk
@@ -210,7 +210,7 @@ class WorldStore:
         return WorldRewritten(self._disk, self._disk.open(REWRITTEN))
 
     def adopt_rewritten(self) -> None:
-        """Replace the partial Artifact by it."""
+        """Replace the partial Artifact with it."""
         self._disk.rename(REWRITTEN, PARTIAL, durably=False)
 
     def discard_rewritten(self) -> None:
@@ -219,11 +219,11 @@ class WorldStore:
 
     @property
     def artifact(self) -> PurePath:
-        """The whole Artifact's path."""
+        """The path of the complete Artifact."""
         return PurePath("/data") / ARTIFACT
 
     def commit(self) -> None:
-        """Make the partial one the complete Artifact."""
+        """Turn the partial Artifact into the complete one."""
         self._disk.rename(PARTIAL, ARTIFACT, durably=True)
         self.discard_rewritten()
 

@@ -1,7 +1,7 @@
-"""A sub-updater of the usual kind: two partitions, a trial boot, commit or roll back, report, clean up.
+"""A typical sub-updater: two partitions, a trial boot, commit or roll back, report, clean up.
 
-It follows the contract and stores each step before it acts, as the one in ``support/`` does. A generator: between two
-``yield`` other processes run, and power may go.
+It follows the contract and stores each step before acting, as the one in ``support/`` does. It is a generator: between
+two ``yield`` statements other processes run, and the power may be cut.
 """
 
 from __future__ import annotations
@@ -211,7 +211,7 @@ class SubUpdater:
             world.clock.sleep(10)
             yield
         self._state["step"] = "unreported"
-        self.wants_another_run = True  # the boot service starts it again
+        self.wants_another_run = True  # by the boot service
 
     def _clean_up(self) -> Steps:
         self._world.lock.remove()
