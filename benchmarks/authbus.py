@@ -1,4 +1,4 @@
-"""A message bus that gives mender-connect a token and the address of the server itself instead of a proxy's."""
+"""A message bus that gives mender-connect a token and the address of the server, instead of that of a proxy."""
 
 from __future__ import annotations
 

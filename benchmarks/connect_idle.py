@@ -55,7 +55,7 @@ def _number(path: str, name: str) -> int:
 
 
 def watch(pid: int, seconds: float) -> Idle:
-    """Let a process settle, and measure it. It waits only when it has nothing to do: each wait ends with a wake-up."""
+    """Let a process settle, and measure it; each of its waits ends with a wake-up, so the waits are counted."""
     time.sleep(_SETTLE_SECONDS)
     before, cpu = _number(f"/proc/{pid}/status", _WAITS), precise_cpu_seconds(pid)
     time.sleep(seconds)

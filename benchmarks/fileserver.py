@@ -1,4 +1,4 @@
-"""nginx as the file server of the download benchmarks, on loopback, with a self-issued certificate."""
+"""nginx as the file server of the download benchmarks, on loopback, with a self-signed certificate."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Images of root file systems for ``benchmarks.adaptive``, similar to a small Debian system: ``images.py DIRECTORY``.
 
 ``A`` has 280 MiB of files; ``C`` has one more program and one changed file; ``B`` has 80 MiB of additional files, and
-upgraded ones. Each is an ext4 file system of 512 MiB. The content compresses with gzip about as well as that of a real
-system: text, code, and data that is already compressed.
+some upgraded ones. Each is an ext4 file system of 512 MiB. The content compresses with gzip about as well as that of a
+real system: text, code, and data that is already compressed.
 """
 
 from __future__ import annotations

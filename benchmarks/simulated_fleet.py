@@ -1,6 +1,6 @@
 """The cost of simulated devices: ``python -m benchmarks.simulated_fleet``.
 
-A dev server and ``mender-fleet``, with a master and two workers, run on this machine. When the server knows all
+A dev server and ``mender-fleet``, with a master and two workers, run on this machine. When the server knows nearly all
 devices, an Artifact is deployed to them. The output is the memory and CPU time of the workers per device, the traffic,
 and the failures, of which there must be none.
 """

@@ -3,8 +3,8 @@
     python tools/manual.py            write them
     python tools/manual.py --check    only report which pages are stale; exit code 1 if any is
 
-No library is used, because those take their text from argparse's help output, which depends on the version of Python,
-and don't know the keys of ``mender.conf``.
+No library is used, because existing ones take their text from argparse's help output, which depends on the version of
+Python, and don't know the keys of ``mender.conf``.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Run the client under random faults for half an hour, and report the results.
 
-    python tools/soak                                   30 minutes or 500 deployments, whatever comes first
+    python tools/soak                                   30 minutes or 500 deployments, whichever comes first
     python tools/soak --minutes 2 --seed 7
 
 The devices are directories, the client is the installed program, the server is the dev server over TLS on 127.0.0.1.
@@ -25,7 +25,7 @@ from pathlib import Path
 _PROJECT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(_PROJECT / "tools"), str(_PROJECT / "tests")]
 
-from soak.device import mount_small_disk, set_unwritable  # noqa: E402 - behind the path
+from soak.device import mount_small_disk, set_unwritable  # noqa: E402 - found by the path above
 from soak.faults import FULL, UNWRITABLE, WEIGHTS  # noqa: E402
 from soak.lane import Lane, Tally  # noqa: E402
 from soak.table import make_table  # noqa: E402
@@ -75,7 +75,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _possible_kinds(directory: Path) -> tuple[dict[str, int], dict[str, str]]:
-    """The faults that are possible on this machine with their weights, and the other ones with the reason."""
+    """The faults that are possible on this machine, with their weights, and why the others are not."""
     missing: dict[str, str] = {}
     probe = directory / "probe"
     probe.mkdir(mode=0o700)

@@ -34,7 +34,7 @@ class System:
 
     Attributes:
         running: the name of the running system.
-        boots: how and which of A and B boots next; the first word is ``keep``, ``try`` or ``tried``.
+        boots: how the boot loader boots next (``keep``, ``try`` or ``tried``), and which of A and B.
         runs: which of A and B is running.
         artifact_name: the artifact name in ``artifact_info``.
     """
@@ -187,7 +187,7 @@ class SoakDevice:
     # -- faults -----------------------------------------------------------------------------------------------
 
     def kill_client(self) -> bool:
-        """Send SIGKILL to the daemon; False if it isn't running."""
+        """Send SIGKILL to the daemon; return False if it isn't running."""
         if self._daemon is None or self._daemon.poll() is not None:
             return False
         self._daemon.kill()
@@ -214,7 +214,7 @@ class SoakDevice:
         return [pid for pid, text in texts if root + b"/" in text or root + b"\0" in text]
 
     def spoil_journal(self, garbage: bytes) -> bool:
-        """Replace the state file by garbage; False if the disk can't be written."""
+        """Replace the state file with garbage; return False if the disk can't be written."""
         try:
             (self.data / "garbage").write_bytes(garbage)
             os.replace(self.data / "garbage", self.data / "journal.json")

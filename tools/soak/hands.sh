@@ -1,11 +1,11 @@
 #!/bin/sh
-# A quick sub-updater for the soak: two small files are the root file systems A and B.
+# A quick sub-updater for the soak test: two small files represent the root file systems A and B.
 #
-#     hands.sh ARTIFACT    install, then ask for a reboot
-#     hands.sh --boot      once at every boot: commit or go back, report, free the lock; 75: call again
+#     hands.sh ARTIFACT    install, then request a reboot
+#     hands.sh --boot      at every boot: commit or roll back, report, remove the lock; exit code 75: run it again
 #
-# Everything is written beside its place and renamed into it, so it may be killed anywhere. Each deployment's steps are
-# added to the file "history", which the soak compares with what the server heard.
+# Each file is written under a temporary name and renamed, so the script may be killed at any instant. The steps of each
+# deployment are appended to the file "history", which the soak test compares with what the server received.
 set -u
 root=@ROOT@
 client=@CLIENT@
@@ -33,7 +33,7 @@ conclude() {
     case $code in
     0) rm -f "$data/update.lock" && rm -f "$state" && start ;;
     2) rm -f "$state" && start ;;
-    75) start ;; # the client tells it and removes the lock
+    75) start ;; # stored: the client will report it and remove the lock
     esac
     exit 75
 }

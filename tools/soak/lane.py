@@ -185,7 +185,7 @@ class Lane:
         return self._rng.choice([one for one in (f"good-{number}" for number in range(_GOOD)) if one != running])
 
     def _live(self, deployment: str, drawn: Draw, stop: threading.Event) -> bool:
-        """Run the deployment and inject the faults until everything is idle; False if that takes too long."""
+        """Run the deployment and inject the faults until everything is idle; return False if that takes too long."""
         begun, blows, quiet_since = time.monotonic(), list(drawn.blows), 0.0
         while not stop.is_set():
             now = time.monotonic()
