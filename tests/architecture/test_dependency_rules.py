@@ -1,4 +1,4 @@
-"""The shape of the code: which package may import which, and what the pure ones never touch."""
+"""The structure of the code: which package may import which, and which modules the pure packages never import."""
 
 from __future__ import annotations
 
@@ -45,21 +45,21 @@ RULES = {
         "__init__", "app", "client", "core", "embedding", "errors", "installers", "mender_devserver", "system",
     },
 }  # fmt: skip
-"""The dependency rules: which packages and top-level modules each may import, besides itself.
+"""The dependency rules: which packages and top-level modules each may import in addition to itself.
 
-``mender_client`` is one distribution, ``mender_devserver`` and ``mender_fleet`` are another: the first never imports
+``mender_client`` is one distribution, ``mender_devserver`` and ``mender_fleet`` are another; the first never imports
 the second.
 """
 
 DEVSERVER_MAY_KNOW = {"artifact", "keyvalue", "model", "text", "wire"}
-"""The parts of the core that the dev server builds upon."""
+"""The parts of the core that the dev server may import."""
 
 PURE = {
     "asyncio", "ctypes", "fcntl", "glob", "http", "importlib", "logging", "mmap", "multiprocessing", "os", "pathlib",
     "random", "requests", "select", "selectors", "shutil", "signal", "socket", "ssl", "subprocess", "sys", "tempfile",
     "threading", "time",
 }  # fmt: skip
-"""Modules that reach into the world; pathlib's pure paths alone are only text."""
+"""Modules with access to the system; pathlib's pure paths are allowed, since they are only text."""
 
 PRINTERS = (
     "mender_client.app.",
@@ -86,7 +86,7 @@ def nodes(module: str) -> tuple[ast.AST, ...]:
 
 
 def imports(module: str) -> Iterator[tuple[str, str]]:
-    """Everything that a module imports, lazy and for type checking alike: the module, and the name out of it."""
+    """All imports of a module, including lazy ones and those for type checking: the other module, and a name in it."""
     package = module if module.endswith("__init__") else module.rpartition(".")[0]
     package = package.removesuffix(".__init__")
     for node in nodes(module):
@@ -98,7 +98,7 @@ def imports(module: str) -> Iterator[tuple[str, str]]:
 
 
 def package(module: str) -> str:
-    """The package, or the top-level module, of the dependency rules that a module belongs to."""
+    """The package or top-level module in the dependency rules to which a module belongs."""
     top, _, rest = module.partition(".")
     if top == "mender_devserver":
         return "mender_devserver.testing" if rest.partition(".")[0] == "testing" else top
@@ -132,15 +132,15 @@ def packages_used(module: str) -> Iterator[str]:
 
 
 def test_every_package_has_its_rule() -> None:
-    """No package is missing in the table, and the table names none that does not exist."""
+    """The table has a rule for every package, and for none that doesn't exist."""
     assert {package(module) for module in MODULES} == set(RULES)
 
 
 def test_no_import_cycles() -> None:
-    """No module imports itself through others, lazily, for type checking or not.
+    """No module imports itself through others, not even lazily or for type checking.
 
-    The public API, ``mender_client/__init__.py``, is left out: it gives every module the version, and imports the
-    names of the API when a program first uses them.
+    The public API, ``mender_client/__init__.py``, is left out: modules import the version from it, and it imports the
+    names of the API only when a program uses them.
     """
     graph = {name(module): modules_used(module) - {"mender_client"} for module in MODULES}
     try:
@@ -155,14 +155,14 @@ def name(module: str) -> str:
 
 
 def modules_used(module: str) -> set[str]:
-    """The modules of ours that a module imports."""
+    """The modules of this project that a module imports."""
     ours = {name(one) for one in MODULES}
     found = {f"{target}.{item}" if f"{target}.{item}" in ours else target for target, item in imports(module)}
     return found & ours - {name(module)}
 
 
 def test_the_dev_server_knows_the_api_only() -> None:
-    """The dev server builds on what is true about Mender, not on how the client remembers or schedules."""
+    """The dev server, without its testing package, imports only the parts of the core that are listed for it."""
     assert [] == [
         f"{module} imports {part}"
         for module in of_package("mender_devserver")
@@ -181,7 +181,7 @@ def core_parts_used(module: str) -> Iterator[str]:
 
 
 def test_the_core_is_pure() -> None:
-    """The core touches no file, socket, clock, process or log."""
+    """The core does no I/O: it imports no module in ``PURE`` and calls no function in ``WORLDLY``."""
     assert [] == [
         f"{module} uses {name}"
         for module in of_package("core")
@@ -190,7 +190,7 @@ def test_the_core_is_pure() -> None:
 
 
 def test_the_workflow_speaks_to_ports_only() -> None:
-    """The workflow reaches the world through ports: it may log, and that is all."""
+    """The workflow does I/O only through ports: of the modules in ``PURE``, it may import only ``logging``."""
     assert [] == [
         f"{module} uses {name}"
         for module in of_package("client")
@@ -199,7 +199,7 @@ def test_the_workflow_speaks_to_ports_only() -> None:
 
 
 def test_the_protocols_of_connect_do_no_io() -> None:
-    """What device connect says and when is decided without touching the device: it may log, and that is all."""
+    """The protocols of device connect do no I/O: of the modules in ``PURE``, they may import only ``logging``."""
     assert [] == [
         f"{module} uses {name}"
         for module in of_package("connect")
@@ -209,23 +209,23 @@ def test_the_protocols_of_connect_do_no_io() -> None:
 
 
 WORLDLY = {"open", "print", "input", "eval", "exec"}
-"""Calls that reach into the world."""
+"""Functions that do I/O or run arbitrary code."""
 
 
 def world_used(module: str) -> set[str]:
-    """The modules that reach into the world, of those that a module imports."""
+    """The modules in ``PURE`` that a module imports."""
     pure = {("pathlib", "PurePath"), ("pathlib", "PurePosixPath")}
     return {target.split(".")[0] for target, name in imports(module) if (target, name) not in pure} & PURE
 
 
 def called(module: str) -> set[str]:
-    """The plain names that a module calls."""
+    """The plain names that a module calls, such as ``open``."""
     calls = (node for node in nodes(module) if isinstance(node, ast.Call))
     return {call.func.id for call in calls if isinstance(call.func, ast.Name)}
 
 
 def attributes(module: str) -> set[str]:
-    """What a module takes from a plain name, as ``sys.argv``."""
+    """The attributes of plain names that a module uses, such as ``sys.argv``."""
     return {
         f"{node.value.id}.{node.attr}"
         for node in nodes(module)
@@ -240,7 +240,7 @@ THE_PROGRAMS_OWN = {
 
 
 def test_only_the_program_prints() -> None:
-    """Only the program prints, exits, reads its arguments and the environment, and handles signals."""
+    """Only the modules in ``PRINTERS`` print, exit, read arguments or the environment, and handle signals."""
     assert [] == [
         f"{module} uses {name}"
         for module in MODULES
@@ -252,15 +252,15 @@ def test_only_the_program_prints() -> None:
 
 
 CALL_THE_PROGRAM = {"mender_client.installers.callback", "mender_client.embedding.modules"}
-"""Call functions of the surrounding program, which may raise anything."""
+"""Modules that call functions of the embedding program, which may raise anything."""
 
 
 KEEP_OTHERS_GOING = {"mender_client.connect.service"}
-"""Serve several users at once: a fault that one of them sets off ends his session, and is logged with its traceback."""
+"""Modules that serve several users: an unexpected error ends only one session, and is logged with its traceback."""
 
 
 def test_no_broad_except() -> None:
-    """Nobody outside the program catches everything, unless to tidy up and raise it again."""
+    """Outside ``app`` and the modules listed above, all exceptions are caught only to clean up and re-raise them."""
     assert [] == [
         f"{module}, line {node.lineno}"
         for module in MODULES
@@ -271,7 +271,7 @@ def test_no_broad_except() -> None:
 
 
 def catches_everything(handler: ast.ExceptHandler) -> bool:
-    """Whether a handler is broad and doesn't raise again what it caught."""
+    """Whether a handler catches all exceptions and doesn't end by re-raising them."""
     names = {item.id for item in ast.walk(handler.type) if isinstance(item, ast.Name)} if handler.type else {""}
     last = handler.body[-1]
     is_raised_again = isinstance(last, ast.Raise) and last.exc is None
@@ -279,7 +279,7 @@ def catches_everything(handler: ast.ExceptHandler) -> bool:
 
 
 def test_no_state_in_modules() -> None:
-    """No module keeps state of its own, so that two clients fit into one process."""
+    """The modules have no ``global`` and no lists or sets as variables, so that two clients can share a process."""
     modules = [
         module for one in ("core", "client", "connect", "dbus", "installers", "system") for module in of_package(one)
     ]
@@ -298,7 +298,7 @@ MUTABLE = ("list", "set", "bytearray", "deque")
 
 
 def keeps_state(statement: ast.stmt) -> bool:
-    """Whether a statement of a module binds a name to something that can change."""
+    """Whether a module-level statement binds a name to a mutable list, set, bytearray or deque."""
     targets = statement.targets if isinstance(statement, ast.Assign) else [getattr(statement, "target", None)]
     value = getattr(statement, "value", None)
     if isinstance(value, ast.Call):
@@ -320,7 +320,7 @@ UNUSED_WHILE_IDLE = (
 
 @pytest.mark.parametrize("module", UNUSED_WHILE_IDLE)
 def test_daemon_loads_little(module: str) -> None:
-    """What the daemon has no use for until there is an update isn't loaded; some of it costs up to 0.9 MiB."""
+    """The daemon doesn't load modules that it doesn't need before an update; some of them take up to 0.9 MiB."""
     assert module not in _modules_of_the_daemon()
 
 
@@ -340,7 +340,7 @@ print(*sys.modules)
 
 
 def test_no_compiled_methods() -> None:
-    """The client's dataclasses are those of ``mender_client.dataclass``, but for one that no command loads."""
+    """Only ``mender_client.dataclass`` and a module that no command loads import ``dataclass`` from the library."""
     using = {module for module in MODULES if ("dataclasses", "dataclass") in imports(module)}
     expected = {"mender_client.dataclass", "mender_client.embedding.description"}
     assert expected == {module for module in using if not module.startswith(("mender_devserver", "mender_fleet"))}

@@ -1,4 +1,4 @@
-"""Messages: each has a code of its own that is written where the message is made."""
+"""Messages: each has a unique code, which is a literal where the message is created."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ MAKERS = {
     for name, value in vars(errors).items()
     if isinstance(value, type) and issubclass(value, errors.MenderError) and value is not errors.ConfigError
 } | {"Diagnostic"}
-"""What makes a message, its first argument being the code; ``ConfigError`` is made of such messages."""
+"""The classes of messages, whose first argument is the code; a ``ConfigError`` consists of such messages."""
 
 
 @functools.cache
 def messages(path: Path) -> list[tuple[str, object]]:
-    """Where messages are made in a file, and their codes; None for one that isn't a literal.
+    """The places in a file where messages are created, and their codes; None for a code that isn't a literal.
 
-    A message that is made from the parts of another one (``error.code``) keeps the other's code.
+    A message that is created from the parts of another one keeps its code (``error.code``), and is left out.
     """
     found: list[tuple[str, object]] = []
     for node in ast.walk(ast.parse(path.read_bytes())):
@@ -43,12 +43,12 @@ def messages(path: Path) -> list[tuple[str, object]]:
 
 
 def test_every_message_has_a_code() -> None:
-    """Each message is made with a literal code of three letters for its subject and two digits."""
+    """Each message is created with a literal code: three letters for its subject, and two digits."""
     found = [one for path in SOURCES for one in messages(path)]
     assert [] == [where for where, code in found if not isinstance(code, str) or not CODE.fullmatch(code)]
 
 
 def test_codes_are_unique() -> None:
-    """No two places make messages with the same code."""
+    """No two places create messages with the same code."""
     codes = Counter(code for path in SOURCES for _, code in messages(path) if isinstance(code, str))
     assert {} == {code: count for code, count in codes.items() if count > 1}

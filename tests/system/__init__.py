@@ -1,1 +1,1 @@
-"""Tests of the hands: network, disk, processes and time."""
+"""Tests of the system package: network, disk, processes and time."""

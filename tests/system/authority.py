@@ -1,4 +1,4 @@
-"""A certificate authority for a test: good certificates, and one for each classic fault."""
+"""A certificate authority for tests: valid certificates, and one for each common fault."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Pair:
     key: Path
 
     def server_context(self, *, client_ca: Path | None = None) -> ssl.SSLContext:
-        """What a server with this certificate uses; with a client CA it demands client certificates."""
+        """The TLS context of a server with this certificate; with a client CA, it requires client certificates."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(self.certificate, self.key)
         if client_ca is not None:
@@ -36,10 +36,10 @@ class Pair:
 
 
 class Authority:
-    """A root certificate and what it signs.
+    """A root certificate and the certificates that it signs.
 
     Args:
-        directory: where the files go.
+        directory: the directory for the files.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -57,7 +57,7 @@ class Authority:
         return certificate.public_bytes(serialization.Encoding.PEM)
 
     def self_signed(self, name: str) -> Pair:
-        """A certificate for a host that nobody but itself has signed."""
+        """A self-signed certificate for a host."""
         key = ec.generate_private_key(ec.SECP256R1())
         builder = self._builder(_name(name), key, NOW - DAY, NOW + DAY, issuer=_name(name))
         return self._write(f"{name}-self", builder.sign(key, hashes.SHA256()), key)

@@ -19,7 +19,7 @@ MakeTransport = Callable[..., HttpTransport]
 
 @pytest.fixture
 def make_transport() -> Iterator[MakeTransport]:
-    """Makes transports, whose time limits a test shortens where it is about them."""
+    """Makes transports with long time limits, which a test may shorten."""
     made: list[HttpTransport] = []
 
     def make(

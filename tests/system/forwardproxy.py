@@ -1,4 +1,4 @@
-"""A small real proxy on loopback: CONNECT for https, whole addresses for http, a password if wanted."""
+"""A small proxy on the loopback interface: CONNECT for https, absolute URLs for http, optionally a password."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from .rawserver import RawServer, answer
 
 
 class ForwardProxy(RawServer):
-    """Sends everybody to one server, whatever name they ask for; so names that exist nowhere can be asked for.
+    """Forwards all requests to one server, whatever host they name, so that the host needn't exist.
 
     Args:
-        server: where everything goes; None where nothing can be reached.
-        authorization: the header ``Proxy-Authorization`` that it wants; empty for none.
-        status: what it answers instead of forwarding.
+        server: the server; None if no server can be reached.
+        authorization: the ``Proxy-Authorization`` header that it requires; empty for none.
+        status: the status with which it answers instead of forwarding; 0 to forward.
     """
 
     def __init__(self, server: RawServer | None, *, authorization: str = "", status: int = 0) -> None:

@@ -1,4 +1,4 @@
-"""Bad servers in a few lines each: a script talks to the client over a bare socket."""
+"""Misbehaving servers in a few lines each: a script talks to the client over a plain socket."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ Script = Callable[["RawServer", socket.socket], None]
 
 
 class RawServer:
-    """Listens on loopback and runs the script for each connection, in a thread of its own.
+    """Listens on the loopback interface and runs the script for each connection, in a separate thread.
 
     Args:
         script: serves a connection.
-        tls: makes it an https server.
+        tls: the TLS context of an https server; None for http.
     """
 
     def __init__(self, script: Script, *, tls: ssl.SSLContext | None = None) -> None:
@@ -67,7 +67,7 @@ class RawServer:
             self._start(lambda accepted=connection: self._serve(accepted))  # type: ignore[misc]
 
     def _serve(self, connection: socket.socket) -> None:
-        with connection, contextlib.suppress(OSError):  # the client may go at any time
+        with connection, contextlib.suppress(OSError):  # the client may disconnect at any time
             if self._tls is None:
                 self._script(self, connection)
                 return
@@ -76,7 +76,7 @@ class RawServer:
                 self._script(self, secure)
 
     def read_request(self, connection: socket.socket) -> bytes:
-        """Read one request with its body, note it, and return it; empty when the client has gone."""
+        """Read a request with its body, record it, and return it; empty if the client has closed the connection."""
         data = b""
         while b"\r\n\r\n" not in data:
             chunk = connection.recv(65536)
@@ -94,13 +94,13 @@ class RawServer:
 
 
 def answer(body: bytes = b"", *headers: str, status: int = 200) -> bytes:
-    """A well-formed answer."""
+    """A well-formed response."""
     lines = [f"HTTP/1.1 {status} Whatever", f"Content-Length: {len(body)}", *headers, "", ""]
     return "\r\n".join(lines).encode() + body
 
 
 def raw(data: bytes) -> Script:
-    """A server that answers each request with these bytes and closes."""
+    """A server that answers one request with these bytes, and then closes the connection."""
 
     def script(server: RawServer, connection: socket.socket) -> None:
         if server.read_request(connection):
@@ -120,19 +120,19 @@ def keep_alive(data: bytes) -> Script:
 
 
 def mute(server: RawServer, connection: socket.socket) -> None:
-    """A server that takes the connection and never says a word."""
+    """A server that accepts a connection and never sends anything."""
     server.is_waited_for = True
     server.ended.wait()
 
 
 def silent(server: RawServer, connection: socket.socket) -> None:
-    """A server that takes a request and never answers."""
+    """A server that reads a request and never answers."""
     server.read_request(connection)
     mute(server, connection)
 
 
 def drip(head: bytes, piece: bytes, *, seconds: float = 0.05) -> Script:
-    """A server that begins an answer and then sends one small piece after the other, for ever."""
+    """A server that begins a response and then sends a small piece at regular intervals, without end."""
 
     def script(server: RawServer, connection: socket.socket) -> None:
         server.read_request(connection)
@@ -145,6 +145,6 @@ def drip(head: bytes, piece: bytes, *, seconds: float = 0.05) -> Script:
 
 
 def reset(connection: socket.socket) -> None:
-    """End a connection with a RST."""
+    """Close a connection with an RST."""
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
     connection.close()

@@ -1,4 +1,4 @@
-"""What the device can hold, by the kernel's files."""
+"""The device's memory and storage, from procfs and sysfs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MIB = 1 << 20
 
 
 def capacity(root: Path, files: Mapping[str, str], *partitions: Path) -> DeviceCapacity:
-    """The capacity of a device whose kernel says so."""
+    """The capacity of a device with these files in procfs and sysfs."""
     for name, content in files.items():
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -48,17 +48,17 @@ MACHINE = {"proc/meminfo": "MemTotal:  262144 kB\nMemFree: 1 kB\n"}
     ],
 )
 def test_memory_is_the_least_of_all_limits(tmp_path: Path, files: Mapping[str, str], expected: int) -> None:
-    """The machine's, or that of a control group or of one above it."""
+    """The memory is the machine's, or the limit of a control group or one of its parents if that is lower."""
     assert expected * MIB == capacity(tmp_path, files).memory_bytes()
 
 
 def test_unknown_memory(tmp_path: Path) -> None:
-    """Without the kernel's files nothing is known."""
+    """Without procfs, the memory is unknown."""
     assert None is capacity(tmp_path, {}).memory_bytes()
 
 
 def test_a_limit_of_the_process_counts() -> None:
-    """As set by ulimit -v or the service manager."""
+    """The address space limit of the process, as set by ulimit -v or the service manager, limits the memory."""
     code = (
         "import resource; resource.setrlimit(resource.RLIMIT_AS, (300 << 20,) * 2);"
         "from mender_client.system.capacity import DeviceCapacity; print(DeviceCapacity([]).memory_bytes())"
@@ -69,7 +69,7 @@ def test_a_limit_of_the_process_counts() -> None:
 
 @pytest.mark.parametrize(("memory_mib", "window_mib"), [(None, 64), (4096, 64), (256, 64), (100, 25), (32, 8), (16, 8)])
 def test_the_window_of_a_decoder_is_a_quarter_of_memory(memory_mib: int | None, window_mib: int) -> None:
-    """At most 64 MiB, and at least what xz and zstd use by default."""
+    """The window is a quarter of the memory, at most 64 MiB, and at least 8 MiB, the default of xz and zstd."""
     assert window_mib * MIB == limits_for(memory_mib and memory_mib * MIB).window_bytes
 
 
@@ -77,14 +77,14 @@ DISKS = {"sys/block/mmcblk0/size": "2048", "sys/block/loop0/size": "4096", "sys/
 
 
 def test_storage_is_all_disks_and_flash(tmp_path: Path) -> None:
-    """Nothing that lives in memory or in files counts; nothing at all is unknown."""
+    """Loop and zram devices don't count; without any disk or flash, the storage is unknown."""
     assert None is capacity(tmp_path, {}).storage_bytes("app")
     assert MIB == capacity(tmp_path, DISKS).storage_bytes("app")
     assert MIB + 7 == capacity(tmp_path, {**DISKS, "sys/class/mtd/mtd0/size": "7"}).storage_bytes("rootfs-image")
 
 
 def test_an_image_has_the_larger_partition(tmp_path: Path) -> None:
-    """Block devices count, anything else is unknown; other payloads may go elsewhere."""
+    """An image has the larger partition; other payloads, or images without block devices, have all disks."""
     try:
         devices = [tmp_path / "a", tmp_path / "b"]
         for minor, device in enumerate(devices):
@@ -98,7 +98,7 @@ def test_an_image_has_the_larger_partition(tmp_path: Path) -> None:
 
 
 def test_without_memory_for_a_thread_this_one_hashes() -> None:
-    """The digest is the same; the verification doesn't fail for it."""
+    """If no thread can be started, the digest is computed nevertheless."""
     code = (
         "import threading; from mender_client.system import digest; threading.stack_size(1 << 46);"
         "one = digest._in_background(); one.update(memoryview(b'abc')); print(one.hexdigest())"

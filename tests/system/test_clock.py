@@ -1,4 +1,4 @@
-"""Time, and a wait that a signal handler can end."""
+"""Clocks, and a wait that a signal handler can end."""
 
 from __future__ import annotations
 
@@ -17,34 +17,34 @@ from waiting import NEVER_S, PATIENCE_S
 
 @pytest.fixture
 def clock() -> Iterator[SystemClock]:
-    """A clock whose descriptors are given back."""
+    """A clock whose descriptors are closed after the test."""
     clock = SystemClock()
     yield clock
     clock.close()
 
 
 def waited(clock: SystemClock, seconds: float) -> float:
-    """How long a wait took."""
+    """The duration of a wait, in seconds."""
     began = time.monotonic()
     clock.wait(seconds)
     return time.monotonic() - began
 
 
 def test_time(clock: SystemClock) -> None:
-    """Wall time is aware and UTC, monotonic time goes forward."""
+    """Wall-clock time is timezone-aware, in UTC and correct, and monotonic time doesn't go back."""
     assert timezone.utc is clock.now().tzinfo
     assert abs((clock.now() - datetime.now(timezone.utc)).total_seconds()) < PATIENCE_S
     assert clock.monotonic() <= clock.monotonic()
 
 
 def test_wait(clock: SystemClock) -> None:
-    """A wait lasts as long as it was asked to, and a negative one not at all."""
+    """A wait lasts at least as long as requested, and a negative one ends immediately."""
     assert 0.1 <= waited(clock, 0.1)
     assert waited(clock, -NEVER_S) < PATIENCE_S
 
 
 def test_wake(clock: SystemClock) -> None:
-    """A wake ends one wait, even one that has not begun, and many wakes end no more than one."""
+    """A wake ends a wait that begins later; after a hundred thousand wakes, waits soon last their full time again."""
     for _ in range(100_000):
         clock.wake()
     assert waited(clock, NEVER_S) < PATIENCE_S
@@ -55,7 +55,7 @@ def test_wake(clock: SystemClock) -> None:
 
 @pytest.mark.parametrize("seconds", [NEVER_S, 1e12, float("inf")])
 def test_wake_from_a_signal_handler(clock: SystemClock, seconds: float) -> None:
-    """A signal handler ends a wait of any length."""
+    """A wake from a signal handler ends a wait of any length."""
     previous = signal.signal(signal.SIGALRM, lambda *_: clock.wake())
     try:
         signal.setitimer(signal.ITIMER_REAL, 0.1)
@@ -66,10 +66,10 @@ def test_wake_from_a_signal_handler(clock: SystemClock, seconds: float) -> None:
 
 
 def test_signal_that_interrupts_nothing(clock: SystemClock) -> None:
-    """A signal ends a wait although its arrival doesn't interrupt it, as just before the wait blocks."""
+    """The wake-up descriptor ends a wait even if the signal interrupts no system call, as just before it blocks."""
     previous = signal.signal(signal.SIGALRM, lambda *_: None)
     signal.set_wakeup_fd(clock.wake_descriptor, warn_on_full_buffer=False)
-    # another thread takes the signal, so that the main thread's system call isn't interrupted
+    # another thread receives the signal, so that the main thread's system call isn't interrupted
     timer = threading.Timer(0.1, lambda: signal.pthread_kill(threading.get_ident(), signal.SIGALRM))
     try:
         timer.start()
@@ -81,7 +81,7 @@ def test_signal_that_interrupts_nothing(clock: SystemClock) -> None:
 
 
 def test_sleep(clock: SystemClock) -> None:
-    """A sleep lasts its whole time, whoever wakes."""
+    """A sleep lasts its full time, even if it is woken."""
     timer = threading.Timer(0.05, clock.wake)
     timer.start()
     began = time.monotonic()
@@ -91,7 +91,7 @@ def test_sleep(clock: SystemClock) -> None:
 
 
 def test_stop(clock: SystemClock) -> None:
-    """A stop ends a sleep with Interrupted, and every further wait at once."""
+    """A stop ends the current sleep and all later ones with Interrupted, and ends all later waits immediately."""
     timer = threading.Timer(0.1, clock.stop)
     timer.start()
     with pytest.raises(Interrupted):

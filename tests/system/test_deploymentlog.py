@@ -41,7 +41,7 @@ def texts(log: DeploymentLogFile, deployment_id: str = "d1") -> list[str]:
 
 
 def test_recording(log: DeploymentLogFile, logger: logging.Logger, tmp_path: Path) -> None:
-    """While a deployment is under way every line from info on is recorded as JSON, privately."""
+    """During a deployment, lines of level info and above are recorded as JSON, in a private file."""
     logger.info("too early")
     log.begin("d1")
     logger.debug("a detail")
@@ -57,7 +57,7 @@ def test_recording(log: DeploymentLogFile, logger: logging.Logger, tmp_path: Pat
 
 
 def test_going_on(log: DeploymentLogFile, logger: logging.Logger) -> None:
-    """After a restart the log of the same deployment goes on; another deployment begins a new one."""
+    """After a restart, the log of the same deployment is continued; another deployment begins a new one."""
     log.begin("d1")
     logger.info("one")
     log.begin("d1")
@@ -68,14 +68,14 @@ def test_going_on(log: DeploymentLogFile, logger: logging.Logger) -> None:
 
 
 def test_new_deployment_forgets_the_old_sub_updater(log: DeploymentLogFile, tmp_path: Path) -> None:
-    """A new deployment isn't told with the output of an earlier sub-updater."""
+    """A new deployment removes the output of an earlier sub-updater."""
     (tmp_path / "sub-updater.log").write_text("old")
     log.begin("d1")
     assert not (tmp_path / "sub-updater.log").exists()
 
 
 def test_sub_updater_is_merged_in(log: DeploymentLogFile, tmp_path: Path) -> None:
-    """What the sub-updater wrote follows, each line a message that the server takes."""
+    """The output of the sub-updater follows, each line as a message that the server accepts."""
     log.begin("d1")
     (tmp_path / "sub-updater.log").write_bytes(b"writing\r\n\n  \n\xff\xfe broken\nlast, no line end")
     messages = list(log.messages("d1"))
@@ -108,7 +108,7 @@ BAD_LINES = [
 
 @pytest.mark.parametrize("line", BAD_LINES, ids=range(len(BAD_LINES)))
 def test_bad_lines(log: DeploymentLogFile, logger: logging.Logger, tmp_path: Path, line: bytes) -> None:
-    """A line that a power cut or somebody else has broken is left out, and the others go to the server."""
+    """A line that was damaged by a power cut or another program is left out, and the others are kept."""
     log.begin("d1")
     with (tmp_path / "deployment.log").open("ab") as file:
         file.write(line + b"\n")
@@ -120,7 +120,7 @@ def test_bad_lines(log: DeploymentLogFile, logger: logging.Logger, tmp_path: Pat
 
 @pytest.mark.parametrize("line", BAD_LINES, ids=range(len(BAD_LINES)))
 def test_bad_first_line(log: DeploymentLogFile, tmp_path: Path, line: bytes) -> None:
-    """A log whose beginning is broken is begun anew."""
+    """A log whose first line is damaged is replaced."""
     (tmp_path / "deployment.log").write_bytes(line)
     assert [] == texts(log)
     log.begin("d1")
@@ -128,7 +128,7 @@ def test_bad_first_line(log: DeploymentLogFile, tmp_path: Path, line: bytes) -> 
 
 
 def test_torn_line(log: DeploymentLogFile, logger: logging.Logger, tmp_path: Path) -> None:
-    """A line that a power cut tore costs itself only: what comes after the restart stands on a line of its own."""
+    """If a power cut truncates a line, only that line is lost: after the restart, the log continues on a new line."""
     log.begin("d1")
     with (tmp_path / "deployment.log").open("ab") as file:
         file.write(b'{"timestamp":"2026-01')
@@ -138,9 +138,9 @@ def test_torn_line(log: DeploymentLogFile, logger: logging.Logger, tmp_path: Pat
 
 
 def test_what_report_says_stands_once(log: DeploymentLogFile, logger: logging.Logger, tmp_path: Path) -> None:
-    """The reason of a failure is recorded, and the same line in the sub-updater's output is left out.
+    """The reason for a failure is recorded, and the same line in the sub-updater's output is left out.
 
-    Another line of the client there has its level, and no second time.
+    Another line of the client in that output has its level, and no second timestamp.
     """
     log.begin("d1")
     logger.error("the sub-updater reports failure: no room on B")
@@ -159,7 +159,7 @@ def test_what_report_says_stands_once(log: DeploymentLogFile, logger: logging.Lo
 
 
 def test_the_cause_comes_first(log: DeploymentLogFile, logger: logging.Logger, tmp_path: Path) -> None:
-    """The line that says that the deployment has failed is the last one, and times never go back."""
+    """The line that reports the failure follows the sub-updater's output, and timestamps never decrease."""
     log.begin("d1")
     logger.info("started")
     logger.warning("deployment d1 failed: no report")
@@ -171,7 +171,7 @@ def test_the_cause_comes_first(log: DeploymentLogFile, logger: logging.Logger, t
 
 
 def test_zones(log: DeploymentLogFile, tmp_path: Path) -> None:
-    """Time stamps of any zone are understood."""
+    """A timestamp with a UTC offset is converted to UTC."""
     log.begin("d1")
     with (tmp_path / "deployment.log").open("ab") as file:
         file.write(
@@ -182,7 +182,7 @@ def test_zones(log: DeploymentLogFile, tmp_path: Path) -> None:
 
 
 def test_tail(log: DeploymentLogFile, tmp_path: Path) -> None:
-    """Of an endless output of the sub-updater the end is read."""
+    """Only the end of a very long output of the sub-updater is read."""
     log.begin("d1")
     (tmp_path / "sub-updater.log").write_bytes((b"x" * 999 + b"\n") * 3000 + b"the end\n")
     assert "the end" == texts(log)[-1]
@@ -191,7 +191,7 @@ def test_tail(log: DeploymentLogFile, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("plant", [Path.symlink_to, Path.hardlink_to])
 def test_planted_link(log: DeploymentLogFile, tmp_path: Path, plant: Callable[[Path, Path], None]) -> None:
-    """Another name of another file that somebody has planted at the log's place costs that file nothing."""
+    """If a link to another file was planted in place of the log, that file is not changed."""
     victim = tmp_path / "victim"
     victim.write_text("mine")
     plant(tmp_path / "deployment.log", victim)
@@ -202,7 +202,7 @@ def test_planted_link(log: DeploymentLogFile, tmp_path: Path, plant: Callable[[P
 def test_link_planted_later(
     log: DeploymentLogFile, logger: logging.Logger, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The log never goes through a symbolic link that somebody has planted, and the update goes on without it."""
+    """A planted symbolic link ends the recording with a warning, and its target is never created."""
     log.begin("d1")
     (tmp_path / "deployment.log").unlink()
     (tmp_path / "deployment.log").symlink_to(tmp_path / "victim")
@@ -213,7 +213,7 @@ def test_link_planted_later(
 
 
 def test_planted_pipe(log: DeploymentLogFile, logger: logging.Logger, tmp_path: Path) -> None:
-    """A pipe at the log's place, which nobody reads, holds nobody up."""
+    """A named pipe in place of the log, without a reader, blocks neither writing nor reading."""
     os.mkfifo(tmp_path / "deployment.log")
     log.begin("d1")
     assert ["deployment d1 begins"] == texts(log)
@@ -224,7 +224,7 @@ def test_planted_pipe(log: DeploymentLogFile, logger: logging.Logger, tmp_path: 
 
 
 def test_full_disk(tmp_path: Path, logger: logging.Logger, caplog: pytest.LogCaptureFixture) -> None:
-    """A full disk costs the rest of the log, says so once, and does not end the update."""
+    """A full disk ends the recording, with a single warning and no exception."""
     with small_disk(tmp_path / "disk") as disk:
         log = DeploymentLogFile(disk / "deployment.log", disk / "sub-updater.log", logger)
         log.begin("d1")
@@ -236,14 +236,14 @@ def test_full_disk(tmp_path: Path, logger: logging.Logger, caplog: pytest.LogCap
 
 
 def stamped(logger: logging.Logger, text: str, moment: str) -> None:
-    """Log a line while the clock shows this."""
+    """Log a line with this time as its time of creation."""
     record = logger.makeRecord(logger.name, logging.INFO, "here", 1, text, (), None)
     record.created = datetime.fromisoformat(moment).timestamp()
     logger.handle(record)
 
 
 def test_clock_set_back(log: DeploymentLogFile, logger: logging.Logger, tmp_path: Path) -> None:
-    """Lines stay in order when the clock is set back, also across a restart of the client."""
+    """Timestamps stay in order if the clock is set back, even across a restart of the client."""
     log.begin("d1")
     stamped(logger, "ahead", "2050-01-01T00:00:00+00:00")
     stamped(logger, "back", "2030-01-01T00:00:00+00:00")
@@ -258,7 +258,7 @@ def test_clock_set_back(log: DeploymentLogFile, logger: logging.Logger, tmp_path
 
 
 def test_clock_that_is_not_set(log: DeploymentLogFile, logger: logging.Logger, tmp_path: Path) -> None:
-    """A line that was written while the clock can't be right says so."""
+    """A line that is written while the clock is implausible is marked."""
     (tmp_path / "deployment.log").write_text(
         '{"timestamp":"1970-01-01T00:00:05+00:00","level":"info","message":"begins","deployment_id":"d1"}\n'
     )
@@ -272,7 +272,7 @@ LEFT_OUT = "here lines are left out: the log became larger than 1 MiB"
 
 
 def test_bound_of_our_log(log: DeploymentLogFile, logger: logging.Logger, tmp_path: Path) -> None:
-    """A log that became too large keeps its beginning and its end, and says that the middle is left out."""
+    """A log that becomes too large keeps its beginning and its end, and a line says that others are left out."""
     log.begin("d1")
     for number in range(60):
         logger.info("%d %s", number, "x" * 40_000)
@@ -285,7 +285,7 @@ def test_bound_of_our_log(log: DeploymentLogFile, logger: logging.Logger, tmp_pa
 
 
 def test_bound_of_the_sub_updaters_log(log: DeploymentLogFile, tmp_path: Path) -> None:
-    """So does that of a sub-updater that is at work, which goes on writing behind it."""
+    """The log of a running sub-updater is shortened in the same way, and the sub-updater continues to append to it."""
     path = tmp_path / "sub-updater.log"
     log.begin("d1")
     with path.open("ab", buffering=0) as sub_updater:
@@ -302,7 +302,7 @@ def test_bound_of_the_sub_updaters_log(log: DeploymentLogFile, tmp_path: Path) -
 
 
 def test_bound_of_no_log(log: DeploymentLogFile, tmp_path: Path) -> None:
-    """Without a log of the sub-updater there is nothing to bound, and a planted link isn't followed."""
+    """Shortening the sub-updater's log does nothing if there is none, and doesn't follow a planted link."""
     log.trim()
     (tmp_path / "victim").write_bytes(b"x\n" * 1024 * 1024)
     (tmp_path / "sub-updater.log").symlink_to(tmp_path / "victim")
@@ -311,7 +311,7 @@ def test_bound_of_no_log(log: DeploymentLogFile, tmp_path: Path) -> None:
 
 
 def test_the_thread_that_records(log: DeploymentLogFile, logger: logging.Logger, tmp_path: Path) -> None:
-    """Each thread's lines are in the log of its own deployment, and of none while there is none."""
+    """The log of a deployment contains the lines of its own thread only, and none after its end."""
 
     def work_on_another() -> None:
         logger.info("of nobody")

@@ -1,4 +1,4 @@
-"""What the device says about itself."""
+"""Data about the device: identity, inventory and provides."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Directory:
 
 @pytest.fixture
 def files(tmp_path: Path) -> Directory:
-    """An empty device."""
+    """A device without any scripts or files."""
     return Directory(tmp_path)
 
 
@@ -54,7 +54,7 @@ def script(path: Path, body: str, *, mode: int = 0o755) -> None:
 
 
 def test_identity(files: Directory) -> None:
-    """The identity is what the script prints, in the format that the operator chose."""
+    """The identity is the standard output of the script, in the configured format."""
     script(files.identity, "echo mac=x; echo noise >&2")
     assert '{"mac":"x"}' == files.device().identity().id_data
     assert '{"mac":["x"]}' == files.device(IdentityFormat.LIST).identity().id_data
@@ -71,14 +71,14 @@ def test_identity(files: Directory) -> None:
     ],
 )
 def test_no_identity(files: Directory, body: str, reason: str) -> None:
-    """A script that fails or prints anything doubtful gives no identity: a guessed one would be another device."""
+    """A script that fails or prints invalid output causes an error: a wrong identity would mean another device."""
     script(files.identity, body)
     with pytest.raises(ScriptError, match=reason):
         files.device().identity()
 
 
 def test_each_script_in_the_log(files: Directory, caplog: pytest.LogCaptureFixture) -> None:
-    """At the level debug each run of a script is a line: its path, how it ended, what it took; not what it printed."""
+    """At debug level, each run of a script is logged in one line: its path, exit code or signal, and duration."""
     caplog.set_level(logging.DEBUG, "mender_client")
     script(files.identity, "echo mac=x")
     script(files.inventory / "a", "exit 3")
@@ -95,13 +95,13 @@ def test_each_script_in_the_log(files: Directory, caplog: pytest.LogCaptureFixtu
 
 
 def test_identity_script_missing(files: Directory) -> None:
-    """A missing identity script is an error that names it."""
+    """A missing identity script causes an error that names it."""
     with pytest.raises(ScriptError, match=r"cannot run .*identity: No such file"):
         files.device().identity()
 
 
 def test_inventory(files: Directory) -> None:
-    """Every executable file is run, by name; the others are left alone."""
+    """All executable files are run in the order of their names; other entries are ignored."""
     script(files.inventory / "b", "echo b=1")
     script(files.inventory / "a", "echo a=1; echo a=2")
     script(files.inventory / "c", "echo c=1", mode=0o644)
@@ -111,7 +111,7 @@ def test_inventory(files: Directory) -> None:
 
 
 def test_inventory_that_fails_in_part(files: Directory, caplog: pytest.LogCaptureFixture) -> None:
-    """A script that fails is left out with a warning, and the others count."""
+    """A failing script and malformed lines are left out with a warning, and all other attributes are kept."""
     script(files.inventory / "a", "echo a=1; exit 1")
     script(files.inventory / "b", "printf 'oops\\nb=\\377\\n'")
     with caplog.at_level(logging.WARNING):
@@ -127,7 +127,7 @@ def test_inventory_that_fails_in_part(files: Directory, caplog: pytest.LogCaptur
 
 
 def test_inventory_that_fails_again(files: Directory, caplog: pytest.LogCaptureFixture) -> None:
-    """What failed the same way the time before is not said again, until it has worked in between."""
+    """A failure is logged only if the script succeeded, or failed in another way, the time before."""
     device = files.device()
     for body in ("exit 1", "exit 1", "exit 2", "echo a=1", "exit 2"):
         script(files.inventory / "a", body)
@@ -137,7 +137,7 @@ def test_inventory_that_fails_again(files: Directory, caplog: pytest.LogCaptureF
 
 
 def test_inventory_directory_missing(files: Directory, caplog: pytest.LogCaptureFixture) -> None:
-    """A device without an inventory directory is one without scripts; one that can't be read is warned of."""
+    """A missing inventory directory is the same as an empty one; a file in place of it causes a warning."""
     files.inventory.rmdir()
     with caplog.at_level(logging.WARNING):
         assert [] == list(files.device().inventory())
@@ -148,12 +148,12 @@ def test_inventory_directory_missing(files: Directory, caplog: pytest.LogCapture
 
 
 def plain(provides: Provides) -> Provides:
-    """The same with a dictionary, which compares."""
+    """The same provides with a plain dictionary, which can be compared."""
     return Provides(provides.device_type, provides.artifact_name, dict(provides.others))
 
 
 def test_provides(files: Directory) -> None:
-    """Device type, artifact name and all further keys of artifact_info are what the device provides."""
+    """The device provides its device type, its artifact name and all other keys of artifact_info."""
     files.type.write_text("device_type= qemu \n")
     files.info.write_text("artifact_name=release-1\nrootfs-image.version=1\nartifact_group=g\n")
     others = {"rootfs-image.version": "1", "artifact_group": "g"}
@@ -161,14 +161,14 @@ def test_provides(files: Directory) -> None:
 
 
 def test_files_as_people_write_them(files: Directory) -> None:
-    """A byte order mark of an editor and comments do no harm, and a comment never provides anything."""
+    """In hand-edited files, a byte order mark, comment lines and blanks around keys and values are ignored."""
     files.type.write_bytes(b"\xef\xbb\xbfdevice_type=qemu\r\n")
     files.info.write_bytes(b"\xef\xbb\xbf# X=7\n#Y=8\n  # Z=9\nartifact_name = a # b\nv=#1\n")
     assert Provides("qemu", "a # b", {"v": "#1"}) == plain(files.device().provides())
 
 
 def test_stray_device_type(files: Directory) -> None:
-    """A device_type in artifact_info doesn't contradict the device's own."""
+    """A device_type in artifact_info is ignored."""
     files.type.write_text("device_type=qemu\n")
     files.info.write_text("artifact_name=a\ndevice_type=other\n")
     provides = files.device().provides()
@@ -177,7 +177,7 @@ def test_stray_device_type(files: Directory) -> None:
 
 @pytest.mark.parametrize("content", [None, "artifact_name=\n", "nonsense\n"])
 def test_unknown_artifact(files: Directory, content: str | None) -> None:
-    """A device that doesn't know what is installed calls it unknown."""
+    """Without an artifact name in artifact_info, the name is reported as unknown."""
     files.type.write_text("device_type=qemu\n")
     if content is not None:
         files.info.write_text(content)
@@ -185,7 +185,7 @@ def test_unknown_artifact(files: Directory, content: str | None) -> None:
 
 
 def test_missing_artifact_info_is_said_once(files: Directory, caplog: pytest.LogCaptureFixture) -> None:
-    """That artifact_info is missing is said once, not at every poll."""
+    """A missing artifact_info is logged once, not at every update poll."""
     files.type.write_text("device_type=qemu\n")
     device = files.device()
     with caplog.at_level(logging.WARNING):
@@ -196,7 +196,7 @@ def test_missing_artifact_info_is_said_once(files: Directory, caplog: pytest.Log
 
 @pytest.mark.parametrize("content", [None, "", "device_type=\n", "type=qemu\n"])
 def test_no_device_type(files: Directory, content: str | None) -> None:
-    """Without a device type nothing is asked: a wrong one would end deployments."""
+    """A missing device type causes an error: polling with a wrong one would make deployments fail."""
     if content is not None:
         files.type.write_text(content)
     with pytest.raises(StorageError, match=r"cannot (read|find the device type in) .*device_type"):
@@ -204,7 +204,7 @@ def test_no_device_type(files: Directory, content: str | None) -> None:
 
 
 def test_identity_script_that_another_user_could_have_written(files: Directory) -> None:
-    """An identity script that another user could have written isn't run, and the message says what to do."""
+    """An identity script that another user could have written isn't run, and the error names the remedy."""
     script(files.identity, f"touch {files.path}/was-run; echo mac=x")
     files.problems[files.identity] = Diagnostic("FIL14", "it is his", "run 'chown'")
     with pytest.raises(
@@ -217,7 +217,7 @@ def test_identity_script_that_another_user_could_have_written(files: Directory) 
 def test_inventory_script_that_another_user_could_have_written(
     files: Directory, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """An inventory script that another user could have written is left out with a warning; the others are run."""
+    """An inventory script that another user could have written is skipped with a warning; the others are run."""
     script(files.inventory / "1-his", f"touch {files.path}/was-run; echo a=1")
     script(files.inventory / "2-ours", "echo b=2")
     files.problems[files.inventory / "1-his"] = Diagnostic("FIL14", "it is his")

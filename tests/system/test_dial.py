@@ -1,4 +1,4 @@
-"""Names with several addresses, of which some don't answer, and names that take long to resolve."""
+"""Names with several addresses, some of which don't answer, and names that take long to resolve."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ from .test_http import INTERRUPTED_SOON_S, by_signal, by_thread
 HOST = "updates.example"
 SILENT_ADDRESSES = 8
 WITHIN_S = 10.0
-"""Ten times what it takes, and less than the time limit of one connection."""
+"""Ten times the usual duration, and no more than the time limit of one connection."""
 
 
 @contextlib.contextmanager
 def swallowing(family: socket.AddressFamily = socket.AF_INET6) -> Iterator[int]:
-    """A port of this device where a SYN is never answered: its listener's queue is full."""
+    """A port of this device where a SYN is never answered, because the queue of its listener is full."""
     host = "::1" if family is socket.AF_INET6 else "127.0.0.1"
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(socket.socket(family))
@@ -49,22 +49,22 @@ def swallowing(family: socket.AddressFamily = socket.AF_INET6) -> Iterator[int]:
 
 
 def v4(port: int) -> Address:
-    """An address of this device as the resolver describes it."""
+    """An IPv4 address of this device, as the resolver returns it."""
     return (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", ("127.0.0.1", port))
 
 
 def v6(port: int) -> Address:
-    """The same by IPv6."""
+    """An IPv6 address of this device, as the resolver returns it."""
     return (socket.AF_INET6, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", ("::1", port, 0, 0))
 
 
 def get(port: int = 80) -> Request:
-    """A request to a name that only the resolver of the test knows."""
+    """A request to a name that only the test's resolver knows."""
     return Request("GET", f"http://{HOST}:{port}/")
 
 
 def test_swallowed_family(make_transport: MakeTransport) -> None:
-    """Where IPv6 is swallowed, eight silent addresses before the good one cost a moment, for requests and downloads."""
+    """If IPv6 packets are dropped, eight silent addresses before the good one hardly delay requests and downloads."""
     with swallowing() as silent, RawServer(raw(answer(b"x"))) as server:
         found = [*[v6(silent)] * SILENT_ADDRESSES, v4(server.port)]
         transport = make_transport(connect=NEVER_S, resolve=lambda *_: found)
@@ -77,7 +77,7 @@ def test_swallowed_family(make_transport: MakeTransport) -> None:
 
 @pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6])
 def test_silent_addresses_of_one_family(make_transport: MakeTransport, family: socket.AddressFamily) -> None:
-    """The same holds when the silent addresses are of the family that works, and within the request's deadline."""
+    """Eight silent addresses of either family before the good one don't make a request exceed its time limit."""
     with swallowing(family) as silent, RawServer(raw(answer(b"x"))) as server:
         found = [v4(silent) if family is socket.AF_INET else v6(silent)] * SILENT_ADDRESSES + [v4(server.port)]
         transport = make_transport(connect=NEVER_S, total=WITHIN_S, resolve=lambda *_: found)
@@ -85,7 +85,7 @@ def test_silent_addresses_of_one_family(make_transport: MakeTransport, family: s
 
 
 def test_what_answered_is_tried_first(make_transport: MakeTransport) -> None:
-    """The address that answered is tried first the next time, as long as the name has it; then one of its family."""
+    """The address that answered is tried first the next time if the name still has it."""
     servers = [RawServer(raw(answer(name))) for name in (b"other", b"good", b"new")]
     with swallowing(socket.AF_INET) as silent, servers[0] as other, servers[1] as good, servers[2] as new:
         found = [v4(silent), v4(good.port)]
@@ -102,7 +102,7 @@ def test_what_answered_is_tried_first(make_transport: MakeTransport) -> None:
 def test_family_that_loses_what_is_sent(
     make_transport: MakeTransport, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """A family that connects but never ends a handshake is tried after the other one from then on."""
+    """After a TLS handshake has timed out over one address family, the other one is tried first."""
     authority = Authority(tmp_path_factory.mktemp("authority"))
     context = authority.issue(HOST).server_context()
     tls = TlsSettings(ca_file=authority.certificate)
@@ -122,7 +122,7 @@ def test_family_that_loses_what_is_sent(
 
 
 def test_proxy_of_several_addresses(make_transport: MakeTransport) -> None:
-    """A proxy's addresses are raced as well."""
+    """The addresses of a proxy are raced, too."""
     with swallowing() as silent, RawServer(raw(answer(b"x"))) as server, ForwardProxy(server) as proxy:
         found = [*[v6(silent)] * SILENT_ADDRESSES, v4(proxy.port)]
         proxies = read_proxies({"all_proxy": "http://proxy.example:3128"})
@@ -134,7 +134,7 @@ def test_proxy_of_several_addresses(make_transport: MakeTransport) -> None:
 
 
 def test_no_address_answers(make_transport: MakeTransport) -> None:
-    """When no address answers, the deadline ends the request; when all refuse, their error does at once."""
+    """If an address never answers, the request ends at its time limit; if all refuse, it ends with their error."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         closed = listener.getsockname()[1]
     with swallowing() as silent:
@@ -149,14 +149,14 @@ def test_no_address_answers(make_transport: MakeTransport) -> None:
 
 
 def test_one_silent_address(make_transport: MakeTransport) -> None:
-    """The time limit for a connection holds for each address."""
+    """A connection attempt to a silent address ends at the time limit for connections."""
     with swallowing() as silent, pytest.raises(NetworkError) as caught:
         make_transport(connect=0.2, resolve=lambda *_: [v6(silent)]).send(get())
     assert "timeout" == caught.value.kind
 
 
 def test_order() -> None:
-    """Families take turns, beginning with the resolver's first; what answered last time comes first."""
+    """Families alternate, starting with the resolver's first; the last address to answer, or its family, is first."""
     found = [v6(1), v6(2), v6(3), v4(4), v4(5)]
     assert [v6(1), v4(4), v6(2), v4(5), v6(3)] == in_turn(found, None)
     assert [v4(5), v6(1), v4(4), v6(2), v6(3)] == in_turn(found, v4(5))
@@ -165,7 +165,7 @@ def test_order() -> None:
 
 @pytest.mark.parametrize("inward", [v4, v6])
 def test_internal_among_others(make_transport: MakeTransport, inward: Callable[[int], Address]) -> None:
-    """A redirect from outside to a name with an internal address among others is refused, and nobody is asked."""
+    """A redirect from outside to a name with an internal address among others is refused without a connection to it."""
     with RawServer(raw(answer(b"inside"))) as inside:
         outside: Address = (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", ("192.0.2.1", inside.port))
         script = keep_alive(answer(b"", "Location: http://inward.example/", status=302))
@@ -179,20 +179,20 @@ def test_internal_among_others(make_transport: MakeTransport, inward: Callable[[
 
 
 class Stuck:
-    """A resolver that never finds anything, as with a name server that doesn't answer."""
+    """A resolver that never returns, as with a name server that doesn't answer."""
 
     def __init__(self) -> None:
         self.calls = 0
         self._end = threading.Event()
 
     def __call__(self, host: str, port: int) -> Sequence[Address]:
-        """Wait for the test to end."""
+        """Wait for the test to end, and then fail."""
         self.calls += 1
         self._end.wait(PATIENCE_S)
         raise socket.gaierror(socket.EAI_AGAIN, "nobody answers")
 
     def end(self) -> None:
-        """Let every call fail."""
+        """Make all calls fail."""
         self._end.set()
 
 
@@ -229,7 +229,7 @@ def test_stop_while_a_name_is_resolved(
 
 
 def test_deadline_while_names_are_resolved(make_transport: MakeTransport, stuck: Stuck) -> None:
-    """The deadline of a request holds for its name, too; a resolver that never ends is asked once."""
+    """The time limit of a request applies to resolving its name, too; a resolver that never returns is called once."""
     transport = make_transport(total=0.2, resolve=stuck)
     for _ in range(3):
         with pytest.raises(NetworkError) as caught:
@@ -239,7 +239,7 @@ def test_deadline_while_names_are_resolved(make_transport: MakeTransport, stuck:
 
 
 def test_resolved_later(make_transport: MakeTransport, stuck: Stuck) -> None:
-    """What a resolver found after its request had ended is no longer used: it is asked anew."""
+    """A lookup that ends after its request is not used for the next one: the resolver is called again."""
     transport = make_transport(total=0.2, resolve=stuck)
     with pytest.raises(NetworkError):
         transport.send(get())
@@ -271,7 +271,7 @@ except Interrupted:
 
 
 def test_exit_while_a_name_is_resolved() -> None:
-    """The process ends although its resolver still waits."""
+    """The process exits even while a name is being resolved."""
     with subprocess.Popen([sys.executable, "-c", EXITS], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert "asked\n" == process.stdout.readline()
@@ -291,13 +291,13 @@ print(Dialer(ConnectionGuard(Timeouts()), lambda *_: [threading.current_thread()
 
 
 def test_no_thread_to_be_had() -> None:
-    """Where no thread can be started, a name is resolved without one."""
+    """If no thread can be started, a name is resolved without one."""
     done = subprocess.run([sys.executable, "-c", NO_THREADS], capture_output=True, text=True, check=False)
     assert ("['MainThread']\n", "") == (done.stdout, done.stderr)
 
 
 def test_no_thread_for_an_address(make_transport: MakeTransport) -> None:
-    """An address is taken without a thread, and the thread of a name ends with its answer."""
+    """A numeric address is resolved without a thread, and the thread for a name ends with the lookup."""
     threads: list[str] = []
 
     def resolve(host: str, port: int) -> Sequence[Address]:

@@ -1,4 +1,4 @@
-"""What can be refused after the header is refused there: of 64 MiB, almost nothing is fetched."""
+"""An Artifact that can be refused because of its header is refused before its payload of 64 MiB is downloaded."""
 
 from __future__ import annotations
 
@@ -57,12 +57,12 @@ def zeros() -> Iterator[Readable]:
 
 
 def no_key_made_it(_: bytes, signature: bytes) -> None:
-    """A configured key that made no signature in these tests."""
+    """The check of a key with which no signature in these tests was made."""
     raise ArtifactError("cannot accept the Artifact: its signature was made by none of the keys")
 
 
 def write(path: Path, spec: ArtifactSpec, *, is_signed: bool, is_lying: bool) -> None:
-    """Write the Artifact; a lying manifest has another digest for the header."""
+    """Write the Artifact; if ``is_lying``, its manifest has a wrong digest for the header."""
     with path.open("w+b") as out:
         sign = (lambda manifest: b"s" * 64) if is_signed else None
         write_artifact(out, spec, [PayloadSource("rootfs.img", SIZE, zeros)], sign=sign)
@@ -77,17 +77,17 @@ def write(path: Path, spec: ArtifactSpec, *, is_signed: bool, is_lying: bool) ->
 
 class _Quiet(SimpleHTTPRequestHandler):
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
     def copyfile(self, source: Any, outputfile: Any) -> None:
-        """Send until the client has had enough."""
+        """Send until the client closes the connection."""
         with suppress(ConnectionError):
             super().copyfile(source, outputfile)
 
 
 @contextmanager
 def served(directory: Path) -> Iterator[str]:
-    """The directory over plain HTTP."""
+    """Serve a directory over plain HTTP; yields the base URL."""
     with ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(directory))) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
@@ -109,7 +109,7 @@ CASES: dict[str, tuple[ArtifactSpec, bool, SignatureCheck | None, str]] = {
 
 @pytest.mark.parametrize("case", CASES)
 def test_refused_after_the_header(tmp_path: Path, case: str) -> None:
-    """Of a 64 MiB Artifact that its header condemns, less than 256 KiB is fetched."""
+    """If an Artifact of 64 MiB is refused because of its header, less than 256 KiB of it have been stored."""
     spec, is_signed, check, words = CASES[case]
     artifact = tmp_path / "big.mender"
     write(artifact, spec, is_signed=is_signed, is_lying=case == "lying manifest")

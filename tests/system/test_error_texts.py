@@ -1,6 +1,6 @@
-"""No secret in what an error says, nor in the traceback of it with all its causes, nor in how a value prints itself.
+"""Secrets appear neither in errors and their tracebacks, causes included, nor in the ``repr`` of values.
 
-Whoever embeds the client may log an error with its traceback, and the causes that it wraps are foreign texts.
+A program that embeds the client may log an error with its traceback, and the texts of its causes are not the client's.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ ANSWERS: Mapping[str, bytes] = {
 
 
 def whole_text(action: Callable[[], object]) -> str:
-    """The traceback of the error of our own that an action ends with, all causes included."""
+    """The traceback of the MenderError or ValueError that an action raises, including all causes."""
     with pytest.raises((MenderError, ValueError)) as caught:
         action()
     assert isinstance(caught.value, MenderError | ValueError)
@@ -62,7 +62,7 @@ def whole_text(action: Callable[[], object]) -> str:
 
 @pytest.mark.parametrize("name", ANSWERS)
 def test_network(make_transport: MakeTransport, name: str) -> None:
-    """Neither the query of a link, nor the token, nor what a bad answer holds stands in an error of the network."""
+    """A network error contains neither the query of a link nor the content of a malformed response."""
     with RawServer(raw(ANSWERS[name])) as server:
         url = f"{server.url}/a?X-Amz-Signature={MARK}"
         transport = make_transport()
@@ -77,7 +77,7 @@ def _download(body: HttpBody) -> None:
 
 
 def test_request_that_can_not_be_sent(make_transport: MakeTransport) -> None:
-    """A refused connection and an address that can't be used show nothing of the request."""
+    """The errors for a refused connection and an invalid host name contain no secrets of the request."""
     requests = [
         Request("GET", f"http://127.0.0.1:1/?{MARK}", {"Authorization": f"Bearer {MARK}"}),
         Request("GET", "http://127.0.0.1:1/", {"Authorization": f"Bearer {MARK}"}, MARK.encode()),
@@ -93,7 +93,7 @@ LINKS = [f"ftp://h/?{MARK}", f"http://u:{MARK}@h/", f"http://h:{MARK}/", f"http:
 
 @pytest.mark.parametrize("link", LINKS)
 def test_offer(link: str) -> None:
-    """A link that can't be used is not repeated, alone or in an offer."""
+    """The error for an invalid link, alone or in the reply to an update poll, doesn't contain its secrets."""
     artifact = {"artifact_name": "a", "source": {"uri": link}, "device_types_compatible": ["t"]}
     body = json.dumps({"id": "d1", "artifact": artifact}).encode()
     assert MARK not in whole_text(lambda: parse_link(link))
@@ -101,7 +101,7 @@ def test_offer(link: str) -> None:
 
 
 def test_token() -> None:
-    """An answer that is no token may be half of one: it is not repeated."""
+    """The error for a reply that is not a valid token doesn't repeat it: it may be part of one."""
     assert MARK not in whole_text(lambda: parse_auth_reply(Reply(200, {}, f"{MARK} x".encode()), "https://h", now=NOW))
 
 
@@ -121,7 +121,7 @@ CONFIGURATIONS = [
 
 @pytest.mark.parametrize("content", CONFIGURATIONS)
 def test_configuration(tmp_path: Path, content: object) -> None:
-    """A configuration that is wrong is explained without the values that may be secret."""
+    """The error for an invalid configuration doesn't contain values that may be secret."""
     path = tmp_path / "mender.conf"
     path.write_text(content if isinstance(content, str) else json.dumps(content))
     assert MARK not in whole_text(lambda: load_config(path, tmp_path / "none"))
@@ -129,7 +129,7 @@ def test_configuration(tmp_path: Path, content: object) -> None:
 
 @pytest.mark.parametrize("url", [f"ftp://u:{MARK}@h", f"http://u:{MARK}@h:x", f"http://u:{MARK}@[h", f"{MARK}@"])
 def test_proxy(url: str) -> None:
-    """A proxy that can't be used is explained without its password."""
+    """The error for an invalid proxy doesn't contain its password."""
     assert MARK not in whole_text(lambda: read_proxies({"https_proxy": url}))
 
 
@@ -139,7 +139,7 @@ def _pem(body: str) -> str:
 
 @pytest.mark.parametrize("backend", [OpensslBackend(), CryptographyBackend()], ids=["openssl", "cryptography"])
 def test_damaged_keys(tmp_path: Path, backend: OpensslBackend | CryptographyBackend) -> None:
-    """A private key that can't be used, or that stands where a public one belongs, is not repeated."""
+    """The error for a damaged private key, or for one in place of a public key, doesn't contain the key."""
     path = tmp_path / "key.pem"
     path.write_text(_pem(MARK))
     path.chmod(0o600)
@@ -154,7 +154,7 @@ def test_damaged_keys(tmp_path: Path, backend: OpensslBackend | CryptographyBack
 
 
 def test_values_hide_their_secrets(tmp_path: Path) -> None:
-    """Token, link, offer, reply and configuration print themselves without what is secret in them."""
+    """The ``str`` and ``repr`` of tokens, links, requests, replies, proxies and the configuration show no secrets."""
     path = tmp_path / "mender.conf"
     path.write_text(json.dumps({"ServerURL": "https://h", "TenantToken": MARK}))
     link = Link(f"https://h/?{MARK}")
@@ -171,7 +171,7 @@ def test_values_hide_their_secrets(tmp_path: Path) -> None:
 
 
 def test_openssl_gets_no_secret(tmp_path: Path) -> None:
-    """The openssl program finds no key, passphrase or message on its command line or in its environment."""
+    """No key, passphrase or message appears on the command line or in the environment of the openssl program."""
     seen = tmp_path / "seen"
     spy = tmp_path / "openssl"
     spy.write_text(

@@ -1,4 +1,4 @@
-"""Downloads over scripted sockets: bytes as they come, redirects within bounds."""
+"""Downloads over scripted sockets: streamed bodies and limited redirects."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def read_all(body: HttpBody, *, piece: int = 4) -> bytes:
 
 
 def test_download(make_transport: MakeTransport) -> None:
-    """A download hands on status, headers and bytes; it asks for them unpacked, from where it was told, tokenless."""
+    """A download returns status, headers and bytes; its request has the given Range, no compression and no token."""
     with RawServer(raw(answer(b"the bytes", 'ETag: "a"', status=206))) as server:
         body = make_transport().open(f"{server.url}/a?query", {"Range": "bytes=5-"})
         assert (206, '"a"', b"the bytes") == (body.status, body.headers["etag"], read_all(body))
@@ -43,7 +43,7 @@ def test_download(make_transport: MakeTransport) -> None:
 
 
 def test_download_in_the_log(make_transport: MakeTransport, caplog: pytest.LogCaptureFixture) -> None:
-    """At the level debug a download is two lines: when its head has come, and when it has ended."""
+    """At debug level, two lines are logged for a download: after the head of the response and at its end."""
     caplog.set_level(logging.DEBUG, "mender_client")
     with RawServer(raw(answer(b"the bytes", status=206))) as server:
         read_all(make_transport().open(f"{server.url}/a?query", {}))
@@ -56,7 +56,7 @@ INTERIM = b"HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a
 
 
 def test_interim_answers(make_transport: MakeTransport) -> None:
-    """An interim answer (100, 102, 103) is never taken for the answer itself, for requests and downloads."""
+    """An interim response (100, 102, 103) is never taken for the final one, for requests and downloads."""
     with RawServer(keep_alive(INTERIM + answer(b"x", status=201))) as server:
         transport = make_transport()
         for _ in range(2):
@@ -67,7 +67,7 @@ def test_interim_answers(make_transport: MakeTransport) -> None:
 
 @pytest.mark.parametrize("piece", [1, 3, 100_000])
 def test_any_buffer(make_transport: MakeTransport, piece: int) -> None:
-    """The bytes are the same whatever the size of the buffer, and after the end comes nothing."""
+    """The bytes are the same whatever the size of the buffer, and reading after the end returns nothing."""
     content = bytes(range(256)) * 4
     with RawServer(raw(answer(content))) as server:
         body = make_transport().open(server.url, {})
@@ -76,20 +76,20 @@ def test_any_buffer(make_transport: MakeTransport, piece: int) -> None:
 
 
 def test_chunked_download(make_transport: MakeTransport) -> None:
-    """A chunked download is put together."""
+    """The chunks of a chunked download are joined."""
     data = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n4\r\ndefg\r\n0\r\n\r\n"
     with RawServer(raw(data)) as server:
         assert b"abcdefg" == read_all(make_transport().open(server.url, {}))
 
 
 def test_packed_download_stays_packed(make_transport: MakeTransport) -> None:
-    """A Content-Encoding that nobody asked for is not undone: no bomb goes off in memory."""
+    """A body with a Content-Encoding, which wasn't requested, is not decompressed."""
     with RawServer(raw(answer(b"\x1f\x8bpacked", "Content-Encoding: gzip"))) as server:
         assert b"\x1f\x8bpacked" == read_all(make_transport().open(server.url, {}))
 
 
 def test_requests_after_a_download(make_transport: MakeTransport) -> None:
-    """Requests and further downloads work after a download, whatever has become of its connection."""
+    """Requests and further downloads work after a download."""
     with RawServer(keep_alive(answer(b"x"))) as server:
         transport = make_transport()
         for _ in range(3):
@@ -98,7 +98,7 @@ def test_requests_after_a_download(make_transport: MakeTransport) -> None:
 
 
 def test_download_over_a_stale_connection(make_transport: MakeTransport) -> None:
-    """A download that would begin on a connection that the server has closed meanwhile begins on a new one."""
+    """If the server has closed the kept connection in the meantime, a download uses a new one."""
     with RawServer(raw(answer(b"x"))) as server:
         transport = make_transport()
         for _ in range(2):
@@ -107,7 +107,7 @@ def test_download_over_a_stale_connection(make_transport: MakeTransport) -> None
 
 
 def test_download_over_a_connection_that_dies(make_transport: MakeTransport) -> None:
-    """A kept-alive connection that dies under the request of a download is replaced once."""
+    """Three downloads succeed, over three connections, from a server that resets each at the second request."""
 
     def script(server: RawServer, connection: socket.socket) -> None:
         server.read_request(connection)
@@ -122,7 +122,7 @@ def test_download_over_a_connection_that_dies(make_transport: MakeTransport) -> 
 
 
 def test_closed_early(make_transport: MakeTransport) -> None:
-    """Giving a download up doesn't wait for the rest, and the next request gets a fresh connection."""
+    """Closing a download early doesn't wait for the rest, and the next download uses a new connection."""
 
     def script(server: RawServer, connection: socket.socket) -> None:
         while server.read_request(connection):
@@ -138,7 +138,7 @@ def test_closed_early(make_transport: MakeTransport) -> None:
 
 
 def failure(make: MakeTransport, script: Script, **limits: float) -> str:
-    """What the NetworkError says that a download from this server ends with, in its header or in its body."""
+    """The text of the NetworkError with which a download from this server ends, in its head or its body."""
     with RawServer(script) as server, pytest.raises(NetworkError) as caught:
         read_all(make(**limits).open(f"{server.url}/?secret", {}))
     text = str(caught.value)
@@ -155,18 +155,18 @@ def _reset_in_body(server: RawServer, connection: socket.socket) -> None:
 
 
 def test_broken_off(make_transport: MakeTransport) -> None:
-    """A connection that is reset in the middle is a NetworkError."""
+    """A connection that is reset during the body causes a NetworkError."""
     assert "the connection was reset" == failure(make_transport, _reset_in_body)
 
 
 def test_truncated(make_transport: MakeTransport) -> None:
-    """A body that ends before its promised length is never taken for whole."""
+    """A body that is shorter than its Content-Length is never accepted as complete."""
     script = raw(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabcdef")
     assert "the answer is incomplete" == failure(make_transport, script)
 
 
 def test_truncated_chunks(make_transport: MakeTransport) -> None:
-    """A chunked body without its end is never taken for whole."""
+    """A chunked body that ends within a chunk is never accepted as complete."""
     script = raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nabcd\r\n9\r\nab")
     assert "incomplete" in failure(make_transport, script)
 
@@ -177,7 +177,7 @@ def test_truncated_chunks(make_transport: MakeTransport) -> None:
     ids=["before its header", "in its body"],
 )
 def test_stalled(make_transport: MakeTransport, script: Script) -> None:
-    """A download that stands still for the idle time is a NetworkError."""
+    """A download that receives nothing for the idle time limit ends with a NetworkError."""
     assert "it did not answer in time" == failure(make_transport, script, idle=0.3)
 
 
@@ -187,12 +187,12 @@ def test_stalled(make_transport: MakeTransport, script: Script) -> None:
     ids=["drips its header", "continues for ever"],
 )
 def test_header_within_the_total_time(make_transport: MakeTransport, script: Script) -> None:
-    """The header of a download is bounded by the total time limit, however steadily its bytes drip."""
+    """The total time limit applies to the head of a download's response, however steadily its bytes arrive."""
     assert "it did not answer in time" == failure(make_transport, script, idle=0.5, total=0.6)
 
 
 def test_body_may_take_longer_than_the_total_time(make_transport: MakeTransport) -> None:
-    """A body that moves forward is not bounded by the total time limit: a slow link brings a gigabyte home."""
+    """The total time limit doesn't apply to a body that makes progress, so that slow downloads can succeed."""
 
     def script(server: RawServer, connection: socket.socket) -> None:
         server.read_request(connection)
@@ -201,7 +201,7 @@ def test_body_may_take_longer_than_the_total_time(make_transport: MakeTransport)
             time.sleep(total / 5)
             connection.sendall(b"x")
 
-    for total in (0.4, 4.0, 40.0):  # the longer ones are for a machine that is too busy for the shortest
+    for total in (0.4, 4.0, 40.0):  # the longer limits are for a machine that is too busy for the shortest
         with RawServer(script) as server:
             try:
                 body = make_transport(total=total).open(server.url, {})
@@ -213,7 +213,7 @@ def test_body_may_take_longer_than_the_total_time(make_transport: MakeTransport)
 
 
 def test_stopped_download(make_transport: MakeTransport) -> None:
-    """A stop ends a download that waits for bytes."""
+    """A stop ends a download that is waiting for data."""
     transport = make_transport()
     with RawServer(drip(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabcd", b"", seconds=9)) as server:
         body = transport.open(server.url, {})
@@ -228,13 +228,13 @@ def test_stopped_download(make_transport: MakeTransport) -> None:
 
 
 def redirect(location: str, status: int = 302) -> Script:
-    """A server that sends everybody elsewhere."""
+    """A server that answers every request with a redirect."""
     return keep_alive(answer(b"elsewhere", f"Location: {location}", status=status))
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_redirect(make_transport: MakeTransport, status: int) -> None:
-    """A redirect to another host is followed, and the Range goes along."""
+    """A redirect to another server is followed, with the Range header of the request."""
     with RawServer(raw(answer(b"there"))) as there, RawServer(redirect(there.url + "/b?c", status)) as server:
         assert b"there" == read_all(make_transport().open(server.url, {"Range": "bytes=5-"}))
     assert there.requests[0].startswith(b"GET /b?c HTTP/1.1\r\n")
@@ -245,7 +245,7 @@ def test_redirect(make_transport: MakeTransport, status: int) -> None:
     ("location", "path"), [("/b", "/b"), ("b?c", "/x/b?c"), ("../b", "/b"), ("//127.0.0.1:{port}/b", "/b")]
 )
 def test_relative_redirect(make_transport: MakeTransport, location: str, path: str) -> None:
-    """A relative redirect is understood as browsers do."""
+    """A relative redirect is resolved against the URL of the request."""
 
     def script(server: RawServer, connection: socket.socket) -> None:
         while request := server.read_request(connection):
@@ -259,7 +259,7 @@ def test_relative_redirect(make_transport: MakeTransport, location: str, path: s
 
 
 def test_redirects_in_a_circle(make_transport: MakeTransport) -> None:
-    """Redirects that lead in a circle end after a few."""
+    """A redirect loop ends with an error after the maximum number of redirects."""
     with RawServer(redirect("/again?secret")) as server:
         with pytest.raises(NetworkError) as caught:
             make_transport().open(f"{server.url}/?secret", {})
@@ -282,7 +282,7 @@ FORBIDDEN = [
 
 @pytest.mark.parametrize("location", FORBIDDEN)
 def test_redirects_that_are_not_followed(make_transport: MakeTransport, location: str) -> None:
-    """A redirect to anything but an http or https address is refused, and its target isn't repeated."""
+    """A redirect to anything but a plain http or https URL is refused, and the error doesn't contain its secrets."""
     with RawServer(redirect(location)) as server, pytest.raises(NetworkError) as caught:
         make_transport().open(f"{server.url}/?secret", {})
     assert str(caught.value).startswith(f"cannot follow the redirect of {server.url}: ")
@@ -290,14 +290,14 @@ def test_redirects_that_are_not_followed(make_transport: MakeTransport, location
 
 
 def test_redirect_without_a_target(make_transport: MakeTransport) -> None:
-    """A redirect that doesn't say where to is refused."""
+    """A redirect without a Location header is refused."""
     with RawServer(keep_alive(answer(b"", status=302))) as server, pytest.raises(NetworkError) as caught:
         make_transport().open(server.url, {})
     assert f"cannot follow the redirect of {server.url}: it names no address" == caught.value.text
 
 
 def test_not_modified_is_no_redirect(make_transport: MakeTransport) -> None:
-    """A 304 or 300 is brought back as it is: there is nowhere to go."""
+    """A 304 is returned, and is not treated as a redirect."""
     with RawServer(keep_alive(b"HTTP/1.1 304 Not Modified\r\n\r\n")) as server:
         body = make_transport().open(server.url, {})
         assert (304, b"") == (body.status, read_all(body))
@@ -307,7 +307,7 @@ MOVED = b"the object has moved"
 
 
 def mixed(server: RawServer, connection: socket.socket) -> None:
-    """A server of both the API and the Artifacts, which redirects and refuses by path."""
+    """A server of both the device API and the Artifacts, whose response depends on the path."""
     while request := server.read_request(connection):
         path = request.split(b" ")[1]
         if path == b"/moved":
@@ -322,13 +322,13 @@ def mixed(server: RawServer, connection: socket.socket) -> None:
 
 @pytest.mark.parametrize("path", ["artifact", "moved", "chunks"])
 def test_download_over_the_connection_of_the_api(make_transport: MakeTransport, path: str) -> None:
-    """A download from the server of the API uses its connection and leaves it open: one connection for everything."""
+    """A download from the server of the device API uses the connection of the requests and leaves it open."""
     with RawServer(mixed) as server:
         transport = make_transport()
         for _ in range(3):
             transport.send(Request("GET", f"{server.url}/api"))
             assert read_all(transport.open(f"{server.url}/{path}", {}), piece=4096)
-            body = transport.open(f"{server.url}/gone", {})  # nobody reads it
+            body = transport.open(f"{server.url}/gone", {})  # its body is not read
             assert 404 == body.status
             body.close()
         transport.send(Request("GET", f"{server.url}/api"))
@@ -336,7 +336,7 @@ def test_download_over_the_connection_of_the_api(make_transport: MakeTransport, 
 
 
 def test_connection_of_the_api_beside_a_download(make_transport: MakeTransport) -> None:
-    """A download from another server leaves the connection of the API alone, and keeps none of its own."""
+    """A download from another server leaves the connection to the API open, and its own is not kept."""
     with RawServer(mixed) as server, RawServer(mixed) as storage:
         transport = make_transport()
         for _ in range(3):
@@ -346,7 +346,7 @@ def test_connection_of_the_api_beside_a_download(make_transport: MakeTransport) 
 
 
 def test_unread_download(make_transport: MakeTransport) -> None:
-    """A download that is given up costs its connection; what is left of it is never taken for an answer."""
+    """The connection of an abandoned download is closed, and the rest of it is never taken for a response."""
     with RawServer(mixed) as server:
         transport = make_transport()
         transport.send(Request("GET", f"{server.url}/api"))
@@ -358,7 +358,7 @@ def test_unread_download(make_transport: MakeTransport) -> None:
 
 
 def test_cut_download(make_transport: MakeTransport) -> None:
-    """A download that breaks off costs its connection."""
+    """The connection of a download that was cut off is not used again."""
 
     def script(server: RawServer, connection: socket.socket) -> None:
         while request := server.read_request(connection):

@@ -26,7 +26,7 @@ from mender_client.system.files import (
 from .tmpfs import fill, make_read_only, small_disk
 
 PATHS = f"import sys; sys.path[:] = {sys.path!r}\n"
-"""The head of code for a child process that starts bare, so that nothing of ours but the code at hand runs in it."""
+"""Sets the module path in a child process that starts without the ``site`` module, so that it runs no other code."""
 
 
 def mode(path: Path) -> int:
@@ -35,7 +35,7 @@ def mode(path: Path) -> int:
 
 
 def names(directory: Path) -> list[str]:
-    """What lies in a directory."""
+    """The names of the entries of a directory."""
     return sorted(entry.name for entry in directory.iterdir())
 
 
@@ -44,7 +44,7 @@ def names(directory: Path) -> list[str]:
 
 @pytest.mark.parametrize("content", [b"", b"new", b"x" * 3_000_000])
 def test_write(tmp_path: Path, content: bytes) -> None:
-    """A file gets its new content whole, and nothing else is left in the directory."""
+    """A file gets exactly its new content, and no temporary file is left in the directory."""
     path = tmp_path / "state.json"
     for before in (None, b"old and longer"):
         if before is not None:
@@ -56,7 +56,7 @@ def test_write(tmp_path: Path, content: bytes) -> None:
 @pytest.mark.parametrize("umask", [0, 0o022, 0o077, 0o777])
 @pytest.mark.parametrize("wanted", [0o600, 0o644])
 def test_write_mode(tmp_path: Path, umask: int, wanted: int) -> None:
-    """A file has the permissions that were asked for, whatever the umask."""
+    """A file has the requested permissions, whatever the umask."""
     previous = os.umask(umask)
     try:
         write_atomic(tmp_path / "key", b"x", mode=wanted)
@@ -66,7 +66,7 @@ def test_write_mode(tmp_path: Path, umask: int, wanted: int) -> None:
 
 
 def test_write_replaces_a_planted_link(tmp_path: Path) -> None:
-    """A symbolic link in the place of the file is replaced; what it leads to stays as it was."""
+    """A symbolic link in place of the file is replaced; its target is not changed."""
     (tmp_path / "victim").write_text("mine")
     (tmp_path / "state").symlink_to(tmp_path / "victim")
     write_atomic(tmp_path / "state", b"new")
@@ -74,7 +74,7 @@ def test_write_replaces_a_planted_link(tmp_path: Path) -> None:
 
 
 def test_write_is_never_half_seen(tmp_path: Path) -> None:
-    """Whoever reads while a file is written sees the old or the new content, never a mix."""
+    """A reader sees either the old or the new content while a file is written, never a mix."""
     path, contents = tmp_path / "state", {b"a" * 100_000, b"b" * 100_000}
     write_atomic(path, min(contents))
     seen: set[bytes] = set()
@@ -95,13 +95,13 @@ def test_write_is_never_half_seen(tmp_path: Path) -> None:
 
 
 def test_write_without_a_directory(tmp_path: Path) -> None:
-    """A directory that is missing is an error that names the file."""
+    """If the directory is missing, the error names the file."""
     with pytest.raises(StorageError, match=r"^cannot write .*/no/state: No such file or directory \[STO10\]$"):
         write_atomic(tmp_path / "no" / "state", b"x")
 
 
 def test_write_over_a_directory(tmp_path: Path) -> None:
-    """A directory in the place of the file is an error, and no temporary file is left."""
+    """A directory in place of the file causes an error, and no temporary file is left."""
     (tmp_path / "state").mkdir()
     with pytest.raises(StorageError, match=r"cannot write .*state: Is a directory"):
         write_atomic(tmp_path / "state", b"x")
@@ -109,7 +109,7 @@ def test_write_over_a_directory(tmp_path: Path) -> None:
 
 
 def test_write_to_a_full_disk(tmp_path: Path) -> None:
-    """A full disk leaves the old content and no temporary file, and says what to do."""
+    """On a full disk, the old content remains, no temporary file is left, and the error names a remedy."""
     with small_disk(tmp_path / "disk") as disk:
         write_atomic(disk / "state", b"old")
         fill(disk)
@@ -119,7 +119,7 @@ def test_write_to_a_full_disk(tmp_path: Path) -> None:
 
 
 def test_write_to_a_read_only_disk(tmp_path: Path) -> None:
-    """A read-only disk leaves the old content and says what to do."""
+    """On a read-only disk, writing and removing fail with a remedy, and the old content remains."""
     with small_disk(tmp_path / "disk") as disk:
         write_atomic(disk / "state", b"old")
         make_read_only(disk)
@@ -131,7 +131,7 @@ def test_write_to_a_read_only_disk(tmp_path: Path) -> None:
 
 
 def test_write_without_permission(tmp_path: Path) -> None:
-    """A directory of somebody else is an error that says what to check, for the client of an unprivileged user."""
+    """If an unprivileged client has no write permission for a directory, the error names what to check."""
     if os.geteuid() != 0:
         pytest.skip("becoming another user needs root")
     tmp_path.chmod(0o755)
@@ -150,7 +150,7 @@ def test_write_without_permission(tmp_path: Path) -> None:
 
 
 def test_remove(tmp_path: Path) -> None:
-    """Removing a file that is gone, or whose directory is, is fine."""
+    """Removing a file succeeds even if the file or its directory doesn't exist."""
     (tmp_path / "state").write_text("x")
     remove_file(tmp_path / "state")
     remove_file(tmp_path / "state")
@@ -159,7 +159,7 @@ def test_remove(tmp_path: Path) -> None:
 
 
 def test_remove_a_directory(tmp_path: Path) -> None:
-    """What is there and can't be removed is an error."""
+    """A directory in place of a file to be removed causes an error."""
     (tmp_path / "state").mkdir()
     with pytest.raises(StorageError, match=r"cannot remove .*state: "):
         remove_file(tmp_path / "state")
@@ -169,7 +169,7 @@ def test_remove_a_directory(tmp_path: Path) -> None:
 
 
 def test_read(tmp_path: Path) -> None:
-    """A small text file is read as UTF-8, up to exactly its limit."""
+    """A text file that is exactly as large as the limit is read as UTF-8."""
     (tmp_path / "a").write_text("gr\u00fcn")
     assert "gr\u00fcn" == read_text(tmp_path / "a", limit=5)
 
@@ -183,7 +183,7 @@ def test_read(tmp_path: Path) -> None:
     ],
 )
 def test_unreadable(tmp_path: Path, content: bytes | None, reason: str) -> None:
-    """A file that is missing, too large or no text is an error that names it."""
+    """A file that is missing, too large or not UTF-8 text causes an error that names it."""
     if content is not None:
         (tmp_path / "a").write_bytes(content)
     with pytest.raises(StorageError) as caught:
@@ -192,7 +192,7 @@ def test_unreadable(tmp_path: Path, content: bytes | None, reason: str) -> None:
 
 
 def test_read_a_directory(tmp_path: Path) -> None:
-    """A directory in the place of a file is an error."""
+    """A directory in place of a file causes an error."""
     with pytest.raises(StorageError, match="Is a directory"):
         read_text(tmp_path)
 
@@ -201,7 +201,7 @@ def test_read_a_directory(tmp_path: Path) -> None:
 
 
 def test_directory(tmp_path: Path) -> None:
-    """A data directory is made private with its parents, which nobody else may write to whatever the umask."""
+    """With umask 0, a new data directory is private, and only the owner can write to its new parents."""
     previous = os.umask(0)
     try:
         make_directory(tmp_path / "var" / "lib" / "mender")
@@ -213,7 +213,7 @@ def test_directory(tmp_path: Path) -> None:
 
 
 def test_directory_that_is_a_file(tmp_path: Path) -> None:
-    """A file in the place of the data directory, or of one of its parents, is an error."""
+    """A file in place of the data directory, or of one of its parents, causes an error."""
     (tmp_path / "a").write_text("x")
     for path in (tmp_path / "a", tmp_path / "a" / "b"):
         with pytest.raises(StorageError, match="cannot make the directory"):
@@ -224,7 +224,7 @@ def test_directory_that_is_a_file(tmp_path: Path) -> None:
 
 
 def test_lock_file(tmp_path: Path) -> None:
-    """The lock file holds the deployment id alone, for scripts of any user to read, and its existence is the lock."""
+    """The lock file contains only the deployment id, scripts of any user can read it, and its existence is the lock."""
     lock = LockFile(tmp_path / "update.lock")
     assert None is lock.read()
     lock.write("an-id")
@@ -243,13 +243,13 @@ def test_lock_file(tmp_path: Path) -> None:
     [(b"", ""), (b" an-id \r\n", "an-id"), (b"\xff", ""), (b"x" * 5000, ""), (b"../../x\n", ""), (b"a b\n", "")],
 )
 def test_lock_file_of_others(tmp_path: Path, content: bytes, read: str) -> None:
-    """A lock file that somebody else wrote is a lock whatever it holds; what can't be an id is none."""
+    """A lock file that something else has written is a lock, whatever it contains; an invalid id is ignored."""
     (tmp_path / "update.lock").write_bytes(content)
     assert read == LockFile(tmp_path / "update.lock").read()
 
 
 def test_lock_file_that_cannot_be_read(tmp_path: Path) -> None:
-    """A lock that can't be read still says that an update may be in progress."""
+    """A lock file that can't be read still counts as a lock, as an update may be in progress."""
     (tmp_path / "update.lock").mkdir()
     assert "" == LockFile(tmp_path / "update.lock").read()
 
@@ -267,7 +267,7 @@ sys.stdin.read()
 
 
 def test_second_daemon(tmp_path: Path) -> None:
-    """A second daemon is refused with the pid of the first, and may start when that has died, however it died."""
+    """A second daemon is refused with the pid of the first, and may start once the first has been killed."""
     path = tmp_path / "daemon.lock"
     holder = subprocess.Popen([sys.executable, "-c", HOLD, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     with holder:
@@ -288,7 +288,7 @@ def test_second_daemon(tmp_path: Path) -> None:
 
 
 def test_daemon_that_is_exiting(tmp_path: Path) -> None:
-    """A daemon that has handed over an update is no longer the running one, and the next one waits for its end."""
+    """A daemon that is exiting after a hand-over no longer counts as running, and the next one waits for its exit."""
     path = tmp_path / "daemon.lock"
     old, new = DaemonLock(path), DaemonLock(path)
     old.acquire()
@@ -303,13 +303,13 @@ def test_daemon_that_is_exiting(tmp_path: Path) -> None:
 
 
 def test_holder_without_a_file(tmp_path: Path) -> None:
-    """Where no daemon ever ran there is no holder, and nothing is made."""
+    """If no daemon has ever run, there is no holder, and no file is created."""
     assert None is DaemonLock(tmp_path / "daemon.lock").holder()
     assert [] == names(tmp_path)
 
 
 def test_looking_does_not_disturb(tmp_path: Path) -> None:
-    """A daemon that starts while somebody looks for it is not refused."""
+    """A daemon that starts while the holder is queried is not refused."""
     path = tmp_path / "daemon.lock"
     done = threading.Event()
 
@@ -330,7 +330,7 @@ def test_looking_does_not_disturb(tmp_path: Path) -> None:
 
 
 def test_daemon_lock_through_a_planted_link(tmp_path: Path) -> None:
-    """The lock never goes through a symbolic link that somebody has planted."""
+    """A planted symbolic link in place of the daemon's lock is refused, and its target is not created."""
     (tmp_path / "daemon.lock").symlink_to(tmp_path / "victim")
     with pytest.raises(StorageError, match="it must not be a symbolic link"):
         DaemonLock(tmp_path / "daemon.lock").acquire()
@@ -338,7 +338,7 @@ def test_daemon_lock_through_a_planted_link(tmp_path: Path) -> None:
 
 
 def test_daemon_lock_on_a_full_disk(tmp_path: Path) -> None:
-    """A full disk that has no room for the pid is a StorageError, and the lock is free again."""
+    """If the disk has no space for the pid, a StorageError is raised, and no daemon counts as running."""
     with small_disk(tmp_path / "disk") as disk:
         (disk / "daemon.lock").touch()
         fill(disk)
@@ -349,7 +349,7 @@ def test_daemon_lock_on_a_full_disk(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", ["0", "99999999999", "-1", "x", ""])
 def test_holder_that_is_no_process(tmp_path: Path, content: str) -> None:
-    """A lock that is held and names no possible process has no holder; 0 would be signalled as a whole group."""
+    """A lock that is held but names no possible pid has no holder; a signal to pid 0 would go to the whole group."""
     path = tmp_path / "daemon.lock"
     path.write_text(content)
     with path.open("rb") as held:
@@ -359,7 +359,7 @@ def test_holder_that_is_no_process(tmp_path: Path, content: str) -> None:
 
 @pytest.mark.parametrize("umask", [0o000, 0o077])
 def test_directories_whatever_the_umask(tmp_path: Path, umask: int) -> None:
-    """A directory of ours is private and its parents are open, whatever the umask."""
+    """A new directory is private and its new parents have mode 0755, whatever the umask."""
     before = os.umask(umask)
     try:
         make_directory(tmp_path / "var" / "lib" / "mender")
@@ -370,14 +370,14 @@ def test_directories_whatever_the_umask(tmp_path: Path, umask: int) -> None:
 
 
 def test_directory_that_is_there(tmp_path: Path) -> None:
-    """A directory that is there keeps its mode."""
+    """An existing directory keeps its mode."""
     tmp_path.chmod(0o751)
     make_directory(tmp_path)
     assert 0o751 == stat.S_IMODE(tmp_path.stat().st_mode)
 
 
 def test_stale_files(tmp_path: Path) -> None:
-    """What a power cut left behind is removed when it is old; nothing else is."""
+    """Old temporary files that a power cut has left behind are removed, and nothing else."""
     name = ".journal.json.0123456789abcdef.tmp"
     old, young, other = tmp_path / name, tmp_path / name.replace("0", "a"), tmp_path / ".journal.json.tmp"
     link = tmp_path / name.replace("0", "b")
@@ -391,19 +391,19 @@ def test_stale_files(tmp_path: Path) -> None:
 
 
 def test_stale_files_of_no_directory(tmp_path: Path) -> None:
-    """A directory that can't be read is an error that names it."""
+    """A missing directory causes an error that names it."""
     with pytest.raises(StorageError, match=r"cannot read .*missing"):
         remove_stale_files(tmp_path / "missing")
 
 
 def test_lock_through_a_planted_link(tmp_path: Path) -> None:
-    """A lock that is a link is not followed; it still says that something is in progress."""
+    """A lock file that is a symbolic link is not followed, but still counts as a lock."""
     (tmp_path / "victim").write_text("0-1\n")
     (tmp_path / "update.lock").symlink_to(tmp_path / "victim")
     assert "" == LockFile(tmp_path / "update.lock").read()
 
 
 def test_own_file_that_is_a_pipe(tmp_path: Path) -> None:
-    """A pipe in the place of a file of ours keeps nobody waiting."""
+    """A named pipe in place of the lock file doesn't block, and counts as a lock."""
     os.mkfifo(tmp_path / "update.lock")
     assert "" == LockFile(tmp_path / "update.lock").read()

@@ -1,4 +1,4 @@
-"""What the conditions of gates are about, on a real device."""
+"""The conditions of gates on a real device: time zones, files, programs and the clock."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NOWHERE = Path("/nowhere/localtime")
 
 
 def conditions(root: Path, *, seconds: float = PATIENCE_S, is_stopping: bool = False) -> DeviceConditions:
-    """Those of a device in a directory."""
+    """The conditions of a device whose root is a directory."""
     return DeviceConditions(
         below_root=lambda path: root / path.lstrip("/"),
         local_time=root / "localtime",
@@ -34,7 +34,7 @@ def conditions(root: Path, *, seconds: float = PATIENCE_S, is_stopping: bool = F
 
 
 def program(root: Path, body: str, *, mode: int = 0o755) -> str:
-    """A program of the device."""
+    """Write a program of the device; returns its path on the device."""
     path = root / "gate"
     path.write_text(f"#!/bin/sh\n{body}\n")
     path.chmod(mode)
@@ -42,12 +42,12 @@ def program(root: Path, body: str, *, mode: int = 0o755) -> str:
 
 
 def offset(name: str, local_time: Path = NOWHERE, variable: str = "") -> timedelta | None:
-    """How far a zone is ahead of UTC in summer."""
+    """The offset of a zone from UTC in summer."""
     return SUMMER.replace(tzinfo=find_zone(name, local_time, variable)).utcoffset()
 
 
 def test_zones(tmp_path: Path) -> None:
-    """A zone by its name; the device's own is that of TZ, of /etc/localtime, or UTC."""
+    """A zone is found by its name; the device's own is that of TZ, else that of /etc/localtime, else UTC."""
     local_time = tmp_path / "localtime"
     local_time.symlink_to("/usr/share/zoneinfo/Asia/Tokyo")
     hour = timedelta(hours=1)
@@ -63,7 +63,7 @@ def test_zones(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["Mars/Base", "../../etc/passwd", "CET-1CEST"])
 def test_a_zone_that_does_not_exist(name: str) -> None:
-    """A zone that this device doesn't know is an error, with the next step."""
+    """A zone that this device doesn't know causes an error with a remedy."""
     with pytest.raises(DeviceError) as caught:
         find_zone(name, NOWHERE)
     assert (
@@ -74,7 +74,7 @@ def test_a_zone_that_does_not_exist(name: str) -> None:
 
 @pytest.mark.parametrize("is_dangling", [False, True])
 def test_a_broken_local_time(tmp_path: Path, *, is_dangling: bool) -> None:
-    """A local time that can't be read, such as one of a system without time zones, is named, and not taken for UTC."""
+    """A localtime file that can't be read, as on a system without time zones, causes an error that names it."""
     if is_dangling:
         (tmp_path / "localtime").symlink_to("/usr/share/zoneinfo/Mars/Base")
     else:
@@ -85,14 +85,14 @@ def test_a_broken_local_time(tmp_path: Path, *, is_dangling: bool) -> None:
 
 
 def test_files(tmp_path: Path) -> None:
-    """What a file holds is read anew each time."""
+    """The content of a file is returned unchanged."""
     for content in ("1\n", "0\n"):
         (tmp_path / "online").write_text(content)
         assert content == conditions(tmp_path).content("/online")
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
-    """A file that is missing, no file, or too large is an error; a pipe is not waited for."""
+    """A file that is missing, not regular or too large, or whose name is too long, causes an error."""
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "large").write_text("x" * 100_000)
     texts = []
@@ -109,7 +109,7 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
 
 
 def test_programs(tmp_path: Path) -> None:
-    """A program is run with its arguments and variables in a clean environment; its last line says why."""
+    """A program is run with its arguments and variables in a clean environment; its last line gives the reason."""
     gate = program(tmp_path, 'echo no >&2; echo "$1 $MENDER_GATE ${HOME-clean}" >&2; exit 21')
     assert (21, "busy install clean") == conditions(tmp_path).run([gate, "busy"], {"MENDER_GATE": "install"})
     assert (0, "") == conditions(tmp_path).run([program(tmp_path, "echo fine >&2")], {})
@@ -124,7 +124,7 @@ FAULTS = {
 
 @pytest.mark.parametrize("name", FAULTS)
 def test_programs_that_say_nothing(tmp_path: Path, name: str) -> None:
-    """A program that can't be run, must not be run, or has no exit code is an error, not an answer."""
+    """A program that is missing, writable by others, or killed causes an error and has no result."""
     body, mode, expected = FAULTS[name]
     gate = program(tmp_path, body, mode=mode)
     if name == "missing":
@@ -135,14 +135,14 @@ def test_programs_that_say_nothing(tmp_path: Path, name: str) -> None:
 
 
 def test_a_program_that_never_ends(tmp_path: Path) -> None:
-    """A program that takes too long is ended, and is an error."""
+    """A program that takes too long is ended and causes an error."""
     with pytest.raises(DeviceError, match="did not exit within"):
         conditions(tmp_path, seconds=0.2).run([program(tmp_path, "sleep 600")], {})
 
 
 @pytest.mark.parametrize("name", ["release\0", "release\ud800"])
 def test_a_name_that_no_variable_can_hold(tmp_path: Path, name: str) -> None:
-    """An artifact name that can't be given to a program is an error."""
+    """An artifact name that an environment variable can't hold causes an error."""
     with pytest.raises(DeviceError, match=r"cannot run .*gate: "):
         conditions(tmp_path).run([program(tmp_path, "exit 0")], {"MENDER_GATE_ARTIFACT_NAME": name})
 
@@ -154,7 +154,7 @@ def test_a_client_that_stops(tmp_path: Path) -> None:
 
 
 def test_the_clock(tmp_path: Path) -> None:
-    """The clock is held against the time that a server has told."""
+    """The clock is compared with the time that a server has reported."""
     on_device = conditions(tmp_path)
     assert ("", None) == (on_device.clock_problem(), on_device.server_time())
     on_device.clock_check.heard("Sat, 28 Nov 2099 12:00:00 GMT")
@@ -165,7 +165,7 @@ def test_the_clock(tmp_path: Path) -> None:
 
 
 def test_a_device_without_time_zones(tmp_path: Path) -> None:
-    """Without tzdata, or without Python's zoneinfo, a named zone is unknown; UTC and no zone need neither."""
+    """Without tzdata or Python's zoneinfo, a named zone is unknown; UTC and a device without a zone need neither."""
     script = """
 import sys
 from pathlib import Path

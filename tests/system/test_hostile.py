@@ -1,4 +1,4 @@
-"""A server that wants to hold, fill or confuse the client: each try ends in bounded time and memory with one error."""
+"""Servers that try to stall, exhaust or confuse the client: each attempt ends in bounded time and memory."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ OK = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
 LIMITS = {"idle": 0.3, "total": 0.3}
 MOST_BYTES = 16 << 20
-"""A hundred headers may have 64 KiB each, and are copied once or twice."""
+"""A hundred headers of up to 64 KiB each are allowed, and are copied once or twice."""
 
 
 def flood(head: bytes, piece: bytes) -> Script:
-    """A server that begins an answer and then sends the same piece as fast as it can, for ever."""
+    """A server that begins a response and then sends the same piece as fast as possible, without end."""
 
     def script(server: RawServer, connection: socket.socket) -> None:
         server.read_request(connection)
@@ -39,7 +39,7 @@ def flood(head: bytes, piece: bytes) -> Script:
 
 
 def numbered_headers(server: RawServer, connection: socket.socket) -> None:
-    """A server whose headers don't end and are all different."""
+    """A server that sends an endless number of different headers."""
     server.read_request(connection)
     connection.sendall(OK)
     with contextlib.suppress(OSError):
@@ -79,12 +79,12 @@ REFUSED: dict[str, Script] = {
 STREAMED = {"a body that drips", "chunks that drip", "chunks without end"} | {
     name for name in REFUSED if name.startswith(("a body of the device API", "a huge length", "a length of five"))
 }
-"""Bodies of a download may be long and slow: speed, room on the disk and the proof bound them, not the socket."""
+"""The body of a download may be long and slow: minimum speed, disk space and verification limit it elsewhere."""
 
 
 @contextlib.contextmanager
 def bounded() -> Iterator[None]:
-    """See that what is done takes little memory."""
+    """Check that the block needs little memory."""
     tracemalloc.start()
     try:
         yield
@@ -95,7 +95,7 @@ def bounded() -> Iterator[None]:
 
 
 def refused(server: RawServer, action: Callable[[], object]) -> None:
-    """See that an action ends, with one clear error."""
+    """Check that an action ends with a clear error, and needs little memory."""
     with bounded(), pytest.raises(NetworkError) as caught:
         action()
     text = str(caught.value)
@@ -107,7 +107,7 @@ def refused(server: RawServer, action: Callable[[], object]) -> None:
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_request(make_transport: MakeTransport, name: str) -> None:
-    """A request of the device API ends within its total time, whatever is sent."""
+    """A request to the device API with a short time limit ends with an error, whatever the server sends."""
     with RawServer(REFUSED[name]) as server:
         transport = make_transport(**LIMITS)
         refused(server, lambda: transport.send(Request("GET", f"{server.url}/?secret", {})))
@@ -115,7 +115,7 @@ def test_request(make_transport: MakeTransport, name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(set(REFUSED) - STREAMED))
 def test_download(make_transport: MakeTransport, name: str) -> None:
-    """A download whose answer has no sound form ends within the total time of an answer's head."""
+    """A download ends with an error if its response is malformed, or its head or chunk framing is endless."""
     with RawServer(REFUSED[name]) as server:
         transport = make_transport(**LIMITS)
 
@@ -128,7 +128,7 @@ def test_download(make_transport: MakeTransport, name: str) -> None:
 
 
 def test_bomb(make_transport: MakeTransport) -> None:
-    """A compressed answer that nobody asked for is not unpacked: ten megabytes of zeros stay ten kilobytes."""
+    """A compressed response, which wasn't requested, is not decompressed, whatever its Content-Encoding."""
     bomb = gzip.compress(b"\0" * (10 << 20))
     with RawServer(raw(answer(bomb, "Content-Encoding: gzip"))) as server, bounded():
         assert bomb == make_transport().send(Request("GET", server.url, {})).body
@@ -139,20 +139,20 @@ def test_bomb(make_transport: MakeTransport) -> None:
 
 @pytest.mark.parametrize("length", ["-5", "five", ""])
 def test_length_that_is_none(make_transport: MakeTransport, length: str) -> None:
-    """A length that is negative or no number is none: the answer ends with its connection."""
+    """A Content-Length that is negative or not a number is ignored: the response ends with its connection."""
     with RawServer(raw(OK + f"Content-Length: {length}\r\n\r\nabc".encode())) as server, bounded():
         assert b"abc" == make_transport().send(Request("GET", server.url, {})).body
 
 
 def test_other_interim_answers(make_transport: MakeTransport) -> None:
-    """Interim answers without end are no answer: the request ends when its time is over."""
+    """A request that receives only interim responses, without end, ends with an error."""
     with RawServer(flood(b"", b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n")) as server:
         transport = make_transport(**LIMITS)
         refused(server, lambda: transport.send(Request("GET", server.url, {})))
 
 
 def test_smuggled_answer(make_transport: MakeTransport) -> None:
-    """What follows an answer on its connection is never taken for the answer to the next request."""
+    """Data that follows a response on its connection is never taken for the response to the next request."""
     forged = answer(b"forged", status=200)
 
     def script(server: RawServer, connection: socket.socket) -> None:

@@ -23,7 +23,7 @@ from .rawserver import RawServer, Script, answer, drip, keep_alive, raw, reset, 
 
 
 def get(server: RawServer, path: str = "/a?query=secret") -> Request:
-    """A request with a token and a query that may never show up in a message."""
+    """A request with a token and a query, which must never appear in a message."""
     return Request("GET", server.url + path, {"Authorization": "Bearer secret"})
 
 
@@ -33,7 +33,7 @@ def put(server: RawServer, body: bytes = b"the body") -> Request:
 
 
 def refused(make: MakeTransport, script: Script, **limits: float) -> str:
-    """What the NetworkError says that a server like this leads to."""
+    """The text of the NetworkError that such a server causes."""
     with RawServer(script) as server, pytest.raises(NetworkError) as caught:
         make(**limits).send(get(server))
     text = str(caught.value)
@@ -44,7 +44,7 @@ def refused(make: MakeTransport, script: Script, **limits: float) -> str:
 
 
 def test_exchange(make_transport: MakeTransport) -> None:
-    """A reply is brought back as it came, header names in lower case, whatever its status."""
+    """A request is sent as given; the reply is returned even if it is an error, with header names in lower case."""
     with RawServer(keep_alive(answer(b"no", "Retry-After: 9", status=429))) as server:
         reply = make_transport().send(put(server))
     assert (429, "9", b"no") == (reply.status, reply.headers["retry-after"], reply.body)
@@ -55,7 +55,7 @@ def test_exchange(make_transport: MakeTransport) -> None:
 
 
 def test_each_request_in_the_log(make_transport: MakeTransport, caplog: pytest.LogCaptureFixture) -> None:
-    """At the level debug each request is a line: method, address without its query, status, bytes, duration."""
+    """At debug level, each request is logged in one line: method, URL without its query, status, bytes, duration."""
     caplog.set_level(logging.DEBUG, "mender_client")
     with RawServer(keep_alive(answer(b"no", status=429))) as server:
         make_transport().send(get(server))
@@ -64,7 +64,7 @@ def test_each_request_in_the_log(make_transport: MakeTransport, caplog: pytest.L
 
 
 def test_failed_request_in_the_log(make_transport: MakeTransport, caplog: pytest.LogCaptureFixture) -> None:
-    """A request without an answer is a line, too, with the kind of the failure."""
+    """A request without a response is logged, too, with the kind of the failure."""
     caplog.set_level(logging.DEBUG, "mender_client")
     with RawServer(raw(b"")) as server, pytest.raises(NetworkError):
         make_transport().send(get(server))
@@ -73,7 +73,7 @@ def test_failed_request_in_the_log(make_transport: MakeTransport, caplog: pytest
 
 
 def test_gzip_is_not_offered(make_transport: MakeTransport) -> None:
-    """No compression is offered, so that a small answer can't grow in memory."""
+    """Requests offer no compression, so that a small response can't expand in memory."""
     with RawServer(keep_alive(answer())) as server:
         make_transport().send(get(server))
     assert b"accept-encoding: identity\r\n" in server.requests[0].lower()
@@ -81,13 +81,13 @@ def test_gzip_is_not_offered(make_transport: MakeTransport) -> None:
 
 
 def test_gzip_is_not_unpacked(make_transport: MakeTransport) -> None:
-    """A compressed answer that nobody asked for is not unpacked."""
+    """A compressed response, which wasn't requested, is not decompressed."""
     with RawServer(keep_alive(answer(b"\x1f\x8bwhatever", "Content-Encoding: gzip"))) as server:
         assert b"\x1f\x8bwhatever" == make_transport().send(get(server)).body
 
 
 def test_keep_alive(make_transport: MakeTransport) -> None:
-    """One connection serves all requests of a cycle, and a rest closes it."""
+    """One connection serves several requests, and ``rest`` closes it."""
     with RawServer(keep_alive(answer(b"x"))) as server:
         transport = make_transport()
         for _ in range(3):
@@ -99,7 +99,7 @@ def test_keep_alive(make_transport: MakeTransport) -> None:
 
 
 def test_stale_connection_is_replaced(make_transport: MakeTransport) -> None:
-    """A kept-alive connection that the server has closed meanwhile is replaced, and nobody notices."""
+    """A kept connection that the server has closed in the meantime is replaced without an error."""
     with RawServer(raw(answer(b"x"))) as server:
         transport = make_transport()
         for _ in range(3):
@@ -109,7 +109,7 @@ def test_stale_connection_is_replaced(make_transport: MakeTransport) -> None:
 
 
 def test_connection_that_dies_under_the_request_is_replaced(make_transport: MakeTransport) -> None:
-    """A kept-alive connection that dies while the next request is on its way is replaced too."""
+    """A kept connection that is reset after the next request was sent over it is replaced, too."""
 
     def script(server: RawServer, connection: socket.socket) -> None:
         server.read_request(connection)
@@ -127,7 +127,7 @@ def test_connection_that_dies_under_the_request_is_replaced(make_transport: Make
 
 
 def test_replaced_once(make_transport: MakeTransport) -> None:
-    """A server that closes every connection is asked no third time."""
+    """A request that fails over a kept and then over a new connection is not sent a third time."""
 
     def script(server: RawServer, connection: socket.socket) -> None:
         server.read_request(connection)
@@ -144,7 +144,7 @@ def test_replaced_once(make_transport: MakeTransport) -> None:
 
 
 def test_first_connection_is_not_retried(make_transport: MakeTransport) -> None:
-    """A server that closes a fresh connection is in trouble: no second try behind the caller's back."""
+    """A request that fails over a new connection is not sent again."""
     with RawServer(raw(b"")) as server:
         with pytest.raises(NetworkError):
             make_transport().send(get(server))
@@ -152,7 +152,7 @@ def test_first_connection_is_not_retried(make_transport: MakeTransport) -> None:
 
 
 def test_chunked(make_transport: MakeTransport) -> None:
-    """A chunked answer is put together."""
+    """The chunks of a chunked response are joined, and its connection is reused."""
     data = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n4;x=y\r\ndefg\r\n0\r\n\r\n"
     with RawServer(keep_alive(data)) as server:
         transport = make_transport()
@@ -161,13 +161,13 @@ def test_chunked(make_transport: MakeTransport) -> None:
 
 
 def test_no_length(make_transport: MakeTransport) -> None:
-    """An answer without a length ends with its connection."""
+    """A response without a length ends when the connection is closed."""
     with RawServer(raw(b"HTTP/1.0 200 OK\r\n\r\nall of it")) as server:
         assert b"all of it" == make_transport().send(get(server)).body
 
 
 def test_no_content_keeps_the_connection(make_transport: MakeTransport) -> None:
-    """A 204 has no body, and its connection is used again."""
+    """A 204 has no body, and its connection is reused."""
     with RawServer(keep_alive(b"HTTP/1.1 204 No Content\r\n\r\n")) as server:
         transport = make_transport()
         assert [204, 204] == [transport.send(get(server)).status for _ in range(2)]
@@ -175,7 +175,7 @@ def test_no_content_keeps_the_connection(make_transport: MakeTransport) -> None:
 
 
 def test_redirects_are_not_followed(make_transport: MakeTransport) -> None:
-    """The device API is not redirected: the token goes nowhere but to the server that gave it."""
+    """Redirects of the device API are not followed, so that the token is sent only to its server."""
     with RawServer(keep_alive(answer())) as other:
         with RawServer(keep_alive(answer(b"", f"Location: {other.url}/", status=307))) as server:
             assert 307 == make_transport().send(get(server)).status
@@ -228,7 +228,7 @@ BROKEN: dict[str, tuple[Script, str]] = {
 
 @pytest.mark.parametrize("name", BROKEN)
 def test_broken_answers(make_transport: MakeTransport, name: str) -> None:
-    """A broken answer is a NetworkError that names the server and the case, and never the query or the token."""
+    """A malformed response causes a NetworkError that names the server and the fault, but not the query or token."""
     script, reason = BROKEN[name]
     text = refused(make_transport, script)
     assert any(part in text for part in reason.split("|")), text
@@ -246,14 +246,14 @@ SLOW: dict[str, Script] = {
 
 @pytest.mark.parametrize("name", SLOW)
 def test_slow_answers(make_transport: MakeTransport, name: str) -> None:
-    """The total time limit holds for the whole answer, however steadily its bytes drip."""
+    """The total time limit applies to the whole response, however steadily its bytes arrive."""
     began = time.monotonic()
     assert "it did not answer in time" == refused(make_transport, SLOW[name], idle=0.5, total=0.6)
     assert time.monotonic() - began >= 0.5
 
 
 def test_time_limits_start_anew(make_transport: MakeTransport) -> None:
-    """A time limit that ran out for one request is not held against the next."""
+    """A time limit that has expired for one request doesn't affect the next one."""
 
     def script(server: RawServer, connection: socket.socket) -> None:
         server.read_request(connection)
@@ -277,7 +277,7 @@ def test_time_limits_start_anew(make_transport: MakeTransport) -> None:
 
 
 def test_connection_refused(make_transport: MakeTransport) -> None:
-    """A closed port is named as such, with what to check."""
+    """The error for a closed port says that the connection was refused, with a remedy."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     with pytest.raises(NetworkError) as caught:
@@ -291,19 +291,19 @@ def test_connection_refused(make_transport: MakeTransport) -> None:
 
 @pytest.mark.parametrize("host", ["[::1%25no-such-interface]", "a" * 64 + ".example", "a..example"])
 def test_name_that_is_none(make_transport: MakeTransport, host: str) -> None:
-    """A name that can't be resolved is named as such, with what to check."""
+    """The error for a name that can't be resolved says so, with a remedy."""
     with pytest.raises(NetworkError, match="its name cannot be resolved; check the name and the DNS settings"):
         make_transport().send(Request("GET", f"http://{host}/?secret"))
 
 
 def test_address_that_is_none(make_transport: MakeTransport) -> None:
-    """An address of another scheme is a NetworkError too."""
+    """A URL with another scheme causes a NetworkError, too."""
     with pytest.raises(NetworkError, match=r"cannot reach ftp://127\.0\.0\.1: "):
         make_transport().send(Request("GET", "ftp://127.0.0.1/"))
 
 
 def test_user_in_the_address_stays_secret(make_transport: MakeTransport) -> None:
-    """User and password of an address don't show up in messages."""
+    """The user and password in a URL don't appear in messages."""
     with RawServer(raw(b"")) as server, pytest.raises(NetworkError) as caught:
         make_transport().send(Request("GET", f"http://user:secret@127.0.0.1:{server.port}/"))
     assert f"cannot reach http://127.0.0.1:{server.port}: " in str(caught.value)
@@ -317,7 +317,7 @@ def by_thread(interrupt: Callable[[], None]) -> AbstractContextManager[Callable[
 
 @contextlib.contextmanager
 def by_signal(interrupt: Callable[[], None]) -> Iterator[Callable[[], None]]:
-    """Interrupt from a signal handler of the main thread, whoever calls what is returned."""
+    """Interrupt from a signal handler in the main thread, whichever thread calls the returned function."""
     previous = signal.signal(signal.SIGALRM, lambda *_: interrupt())
     try:
         yield lambda: signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGALRM)
@@ -327,11 +327,11 @@ def by_signal(interrupt: Callable[[], None]) -> Iterator[Callable[[], None]]:
 
 @contextlib.contextmanager
 def when_waiting(server: RawServer, action: Callable[[], None]) -> Iterator[None]:
-    """Do something soon after a client has begun to wait for the server."""
+    """Perform an action shortly after a client has begun to wait for the server."""
 
     def watch() -> None:
         wait_until(lambda: server.is_waited_for)
-        time.sleep(0.2)  # most often the client has read what there is by then; before that it works as well
+        time.sleep(0.2)  # the client has usually read all data by then; before that, it works as well
         action()
 
     watcher = threading.Thread(target=watch)
@@ -343,7 +343,7 @@ def when_waiting(server: RawServer, action: Callable[[], None]) -> Iterator[None
 
 
 INTERRUPTED_SOON_S = 60.0
-"""Long for a machine, short beside the time limits: what ends earlier was interrupted."""
+"""Long even for a busy machine, but shorter than the time limits: a wait that ends earlier was interrupted."""
 
 
 @pytest.mark.parametrize("by", [by_thread, by_signal])
@@ -357,7 +357,7 @@ def test_stop(
     script: Script,
     by: Callable[[Callable[[], None]], AbstractContextManager[Callable[[], None]]],
 ) -> None:
-    """A stop from a signal handler or another thread ends a blocked read, and nothing is sent any more."""
+    """A stop from a signal handler or another thread ends a blocked read, and further requests are refused."""
     transport = make_transport()
     with RawServer(script) as server, by(transport.stop) as stop, when_waiting(server, stop):
         began = time.monotonic()
@@ -369,7 +369,7 @@ def test_stop(
 
 
 def test_stop_without_a_connection(make_transport: MakeTransport) -> None:
-    """A stop does no harm when nothing is under way."""
+    """After a stop without a connection, requests are refused."""
     transport = make_transport()
     transport.stop()
     with RawServer(raw(answer(b"x"))) as server, pytest.raises(Interrupted):

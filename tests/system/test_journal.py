@@ -1,4 +1,4 @@
-"""The client's memory on disk."""
+"""The state file."""
 
 from __future__ import annotations
 
@@ -27,24 +27,24 @@ FULL = (
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """Where the document is."""
+    """The path of the state file."""
     return tmp_path / "journal.json"
 
 
 def test_round_trip(path: Path) -> None:
-    """What was saved is what another process loads."""
+    """A record that one journal saves is loaded by another one."""
     JsonJournal(path).update(lambda _: FULL)
     assert JsonJournal(path).load() == FULL
 
 
 def test_private(path: Path) -> None:
-    """The document is for its owner only."""
+    """Only its owner can read and write the state file."""
     JsonJournal(path).update(lambda _: FULL)
     assert path.stat().st_mode & 0o777 == 0o600
 
 
 def test_no_change_no_write(path: Path) -> None:
-    """A change that changes nothing writes nothing: flash memory wears out."""
+    """If a change leaves the record as it is, nothing is written, which reduces flash wear."""
     JsonJournal(path).update(lambda _: FULL)
     before = path.stat().st_ino
     JsonJournal(path).update(lambda record: record)
@@ -52,7 +52,7 @@ def test_no_change_no_write(path: Path) -> None:
 
 
 def test_change_that_raises(path: Path) -> None:
-    """When a change raises, the last record stands and the next change is not locked out."""
+    """If a change raises an exception, the record is unchanged, and the lock is released for the next change."""
     journal = JsonJournal(path)
     journal.update(lambda _: FULL)
 
@@ -65,7 +65,7 @@ def test_change_that_raises(path: Path) -> None:
 
 
 def test_truncated(path: Path, is_nightly: bool) -> None:
-    """A document cut off at any byte is set aside whole, and the client goes on with an empty memory."""
+    """A state file that is truncated anywhere is set aside unchanged, and the client continues with an empty record."""
     journal = JsonJournal(path)
     journal.update(lambda _: FULL)
     content = path.read_bytes()
@@ -81,7 +81,7 @@ def test_truncated(path: Path, is_nightly: bool) -> None:
 
 @pytest.mark.parametrize("content", [b"\xff\xfe", b"[]", b"[" * 100_000, b"7"])
 def test_foreign(path: Path, content: bytes) -> None:
-    """A file that is no JSON object is set aside."""
+    """A file that is not a JSON object is set aside."""
     path.write_bytes(content)
     journal = JsonJournal(path)
     assert journal.load() == Record()
@@ -89,14 +89,14 @@ def test_foreign(path: Path, content: bytes) -> None:
 
 
 def test_unknown_fields_survive(path: Path) -> None:
-    """Fields of a newer version survive a change by this one."""
+    """Fields that a newer version has added survive a change by this one."""
     path.write_text('{"schema": 1, "update": null, "outbox": [], "outcomes": [], "future": {"a": [1]}}')
     JsonJournal(path).update(lambda record: record.telling("dep-1", Status.DOWNLOADING))
     assert JsonJournal(path).load().unknown == {"future": {"a": [1]}}
 
 
 def test_changes_of_two_processes(path: Path) -> None:
-    """Changes by several processes at once are all there in the end."""
+    """No change is lost if several processes change the record at the same time."""
     program = (
         "import sys; from pathlib import Path\n"
         "from mender_client.core.model import Status\n"
@@ -110,7 +110,7 @@ def test_changes_of_two_processes(path: Path) -> None:
 
 
 def test_one_sender(path: Path) -> None:
-    """Only one process sends what is in the outbox; another one is told that it is busy, at once."""
+    """Only one journal at a time may send the pending reports; another one gets a BusyError immediately."""
     with JsonJournal(path).sending():
         failures: list[BaseException] = []
 
@@ -128,13 +128,13 @@ def test_one_sender(path: Path) -> None:
 
 
 def test_unwritable_directory(tmp_path: Path) -> None:
-    """Where nothing can be written, a change raises and names the file."""
+    """If the directory is missing, a change raises an error that names the file."""
     with pytest.raises(StorageError, match=r"cannot open .*journal\.json\.lock"):
         JsonJournal(tmp_path / "missing" / "journal.json").update(lambda _: FULL)
 
 
 def test_planted_link(tmp_path: Path) -> None:
-    """A journal that is a link is not followed, and the message says so."""
+    """A state file that is a symbolic link is not followed, and the error says that it must not be one."""
     (tmp_path / "victim").write_text("{}")
     (tmp_path / "journal.json").symlink_to(tmp_path / "victim")
     with pytest.raises(StorageError, match=r"cannot read .*journal\.json: .*; it must not be a symbolic link"):
@@ -142,14 +142,14 @@ def test_planted_link(tmp_path: Path) -> None:
 
 
 def test_long_word_in_the_document(tmp_path: Path) -> None:
-    """What is wrong with a document is said in one line, whatever stands in it."""
+    """A very long state in the state file doesn't lead to a long description of a fault."""
     path = tmp_path / "journal.json"
     path.write_text('{"schema": 1, "outbox": [], "outcomes": [], "update": {"state": "' + "x" * 70_000 + '"}}')
     assert len(peek_record(path)[1]) <= 200
 
 
 def test_read_once(path: Path) -> None:
-    """The document is read again only when another process has replaced it: a poll that finds nothing opens no file."""
+    """The state file is opened again only after another process has replaced it."""
     program = (
         "import subprocess, sys\n"
         "from pathlib import Path\n"
@@ -180,7 +180,7 @@ def test_read_once(path: Path) -> None:
 
 
 def test_journal_that_goes(path: Path) -> None:
-    """A document that was removed is no longer believed."""
+    """Once the state file has been removed, the cached record is no longer used."""
     journal = JsonJournal(path)
     journal.update(lambda _: FULL)
     assert FULL == journal.load()
@@ -189,7 +189,7 @@ def test_journal_that_goes(path: Path) -> None:
 
 
 def test_what_another_version_wrote_is_kept_and_said_once(path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """What can't be understood stays in the file through any change, and the log says so once."""
+    """Entries that this version can't read stay in the file when the record is changed, and are logged once."""
     JsonJournal(path).update(lambda _: FULL)
     document = json.loads(path.read_text())
     newer = {**document, "schema": 2, "outbox": [{"kind": "song"}, *document["outbox"]]}

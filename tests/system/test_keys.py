@@ -1,4 +1,4 @@
-"""The device key: both back ends through one suite."""
+"""The device key: the same tests for both back ends."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ MESSAGE = b'{"id_data":"{}"}'
 SECRET = b"a pass phrase \xc3\xa4"
 
 PATHS = f"import sys; sys.path[:] = {sys.path!r}\n"
-"""The head of code for a child process that starts bare, so that nothing of ours but the code at hand runs in it."""
+"""Sets the module path in a child process that starts without the ``site`` module, so that it runs no other code."""
 
 
 @pytest.fixture(params=sorted(BACKENDS))
@@ -56,7 +56,7 @@ def backend(request: pytest.FixtureRequest) -> Backend:
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """Where the key goes; the path has a space."""
+    """The path of the key file; it contains a space."""
     directory = tmp_path / "a device"
     directory.mkdir()
     return directory / "mender-agent.pem"
@@ -64,19 +64,19 @@ def path(tmp_path: Path) -> Path:
 
 @functools.cache
 def pem(name: str) -> bytes:
-    """A key in its form, as it stands or encrypted."""
+    """A key in its PEM form, encrypted or not."""
     key, form = KEYS[LOCKED.get(name, name)]
     protection = serialization.BestAvailableEncryption(SECRET) if name in LOCKED else NoEncryption()
     return key.private_bytes(Encoding.PEM, form, protection)
 
 
 def given() -> bytes:
-    """The passphrase that the operator gives."""
+    """The operator's passphrase."""
     return SECRET
 
 
 def public_pem(key: Private) -> bytes:
-    """Its public key."""
+    """The public key of a private key, as PEM."""
     return key.public_key().public_bytes(Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
 
 
@@ -96,7 +96,7 @@ def is_signed(key: Private, message: bytes, signature: bytes) -> bool:
 
 @pytest.mark.parametrize("name", [*KEYS, *LOCKED])
 def test_existing_keys(backend: Backend, path: Path, name: str) -> None:
-    """A key of every type, in every PEM form, encrypted or not, is used as it is, and signs as the server verifies."""
+    """An existing key of any type and PEM form, encrypted or not, is used unchanged, and its signatures are valid."""
     path.write_bytes(pem(name))
     private = KEYS[LOCKED.get(name, name)][0]
     key = DeviceKey(path, backend, given)
@@ -108,7 +108,7 @@ def test_existing_keys(backend: Backend, path: Path, name: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name in (*KEYS, *LOCKED) if not name.startswith("P-")])
 def test_same_signatures(path: Path, name: str) -> None:
-    """Both back ends make the same signatures where they are deterministic."""
+    """Both back ends make identical signatures with RSA and Ed25519, whose signatures are deterministic."""
     path.write_bytes(pem(name))
     key = load_private_key(path, given)
     first, second = (BACKENDS[which]().sign(key, MESSAGE) for which in sorted(BACKENDS))
@@ -119,7 +119,7 @@ def test_same_signatures(path: Path, name: str) -> None:
 @pytest.mark.parametrize("signer", sorted(BACKENDS))
 @pytest.mark.parametrize("message", [b"\0", b"x" * 50_000], ids=["NUL", "long"])
 def test_verify(backend: Backend, signer: str, path: Path, name: str, message: bytes) -> None:
-    """Each back end accepts the signatures of both, for their key and message, and for no other."""
+    """Each back end accepts the signatures of both, and rejects them for another message or if they are truncated."""
     path.write_bytes(pem(name))
     signature = BACKENDS[signer]().sign(load_private_key(path, no_passphrase), message)
     public = public_pem(KEYS[name][0])
@@ -130,7 +130,7 @@ def test_verify(backend: Backend, signer: str, path: Path, name: str, message: b
 
 
 def test_key_among_others(backend: Backend, path: Path) -> None:
-    """Curve parameters before the key and a certificate behind it don't matter."""
+    """Curve parameters before the key, and a comment and a certificate after it, are ignored."""
     before = b"-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n"
     behind = b"a comment\r\n-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
     path.write_bytes(before + pem("P-256 SEC1").replace(b"\n", b"\r\n") + behind)
@@ -139,7 +139,7 @@ def test_key_among_others(backend: Backend, path: Path) -> None:
 
 @pytest.mark.parametrize("public", [b"", b"garbage", b"-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n"])
 def test_verify_with_a_broken_key(backend: Backend, public: bytes) -> None:
-    """A public key that can't be read is named as the fault; it isn't taken for a wrong signature."""
+    """An unreadable public key is reported as such, and not as a wrong signature."""
     with pytest.raises(KeyFileError, match=r"cannot use the public key: it is not a public key in PEM form"):
         backend.verify(public, MESSAGE, b"signature")
 
@@ -157,7 +157,7 @@ def test_verify_with_a_broken_key(backend: Backend, public: bytes) -> None:
     ids=["default", "RSA encrypted", "ECDSA", "ECDSA encrypted", "Ed25519", "Ed25519 encrypted"],
 )
 def test_bootstrap(backend: Backend, path: Path, kind: KeyType | None, passphrase: Passphrase) -> None:
-    """A first start makes the key that is asked for, RSA of 3072 bits else, for the owner alone whatever the umask."""
+    """The first start generates a key of the requested type, by default RSA 3072, that only its owner can read."""
     previous = os.umask(0)
     try:
         key = DeviceKey(path, backend, passphrase)
@@ -179,7 +179,7 @@ def test_bootstrap(backend: Backend, path: Path, kind: KeyType | None, passphras
 
 
 def test_key_of_another_type(path: Path) -> None:
-    """A key of another type than the wanted one stays, and the way to replace it is said."""
+    """A key of a type other than the requested one is kept, and the error names the option that replaces it."""
     path.write_bytes(pem("Ed25519 PKCS#8"))
     key = DeviceKey(path, CryptographyBackend())
     with pytest.raises(KeyFileError, match=r"cannot generate an ECDSA key: .* is an Ed25519 key; .*--forcebootstrap"):
@@ -190,13 +190,13 @@ def test_key_of_another_type(path: Path) -> None:
 
 
 def test_half_a_key_is_never_used(path: Path) -> None:
-    """What a power cut left of a key that was being made is passed over, and a whole one is made."""
+    """A partial key in a temporary file, left by a power cut, is ignored, and a new key is generated."""
     path.with_name(f".{path.name}.0123456789abcdef.tmp").write_bytes(pem("RSA PKCS#8")[:300])
     assert DeviceKey(path, CryptographyBackend()).ensure(kind=KeyType.ED25519)
 
 
 def test_planted_link(path: Path) -> None:
-    """A new key takes the place of a link; what the link leads to is not touched."""
+    """A new key replaces a symbolic link, whose target is not changed."""
     victim = path.parent / "victim"
     victim.write_text("untouched")
     path.symlink_to(victim)
@@ -205,7 +205,7 @@ def test_planted_link(path: Path) -> None:
 
 
 def test_replace(path: Path) -> None:
-    """A forced bootstrap replaces the key, also a broken one, and the new key is the one that is shown and used."""
+    """A forced bootstrap replaces the key, even an unusable one, and the public key changes."""
     path.write_bytes(pem("Ed25519 PKCS#8"))
     key = DeviceKey(path, CryptographyBackend())
     before = key.public_key_pem()
@@ -255,7 +255,7 @@ BROKEN: dict[str, tuple[bytes, str]] = {
 
 @pytest.mark.parametrize("name", BROKEN)
 def test_broken_keys(backend: Backend, path: Path, name: str) -> None:
-    """A key that can't be used is an error that names the file, the fault and the way out, and is never overwritten."""
+    """An unusable key causes an error that names the file, the fault and the remedy, and is never overwritten."""
     content, fault = BROKEN[name]
     path.write_bytes(content)
     key = DeviceKey(path, backend)
@@ -271,7 +271,7 @@ def test_broken_keys(backend: Backend, path: Path, name: str) -> None:
 
 @pytest.mark.parametrize("name", LOCKED)
 def test_passphrases(backend: Backend, path: Path, name: str) -> None:
-    """A missing and a wrong passphrase are told apart, by messages that don't hold it; nothing is replaced."""
+    """A missing and a wrong passphrase cause different errors, which don't contain it, and the key is not changed."""
     path.write_bytes(pem(name))
     with pytest.raises(KeyFileError, match=r"it is encrypted; pass its passphrase with --passphrase-file FILE"):
         DeviceKey(path, backend).ensure()
@@ -285,7 +285,7 @@ def test_passphrases(backend: Backend, path: Path, name: str) -> None:
 
 
 def test_passphrase_is_asked_for_when_needed(backend: Backend, path: Path) -> None:
-    """For a key that isn't encrypted nobody asks for a passphrase, and one that is given doesn't matter."""
+    """For a key that isn't encrypted, the passphrase is never requested."""
     path.write_bytes(pem("Ed25519 PKCS#8"))
 
     def refuse() -> bytes:
@@ -295,7 +295,7 @@ def test_passphrase_is_asked_for_when_needed(backend: Backend, path: Path) -> No
 
 
 def test_openssl_gets_no_secret_on_its_command_line(path: Path, tmp_path: Path) -> None:
-    """Neither key nor passphrase stands in the arguments or the environment of the openssl program."""
+    """Neither the key nor the passphrase appears in the arguments or the environment of the openssl program."""
     program, seen = tmp_path / "openssl", tmp_path / "seen"
     program.write_text(f'#!/bin/sh\n{{ echo "$@"; env; }} >>{seen}\nexec openssl "$@"\n')
     program.chmod(0o755)
@@ -310,7 +310,7 @@ def test_openssl_gets_no_secret_on_its_command_line(path: Path, tmp_path: Path) 
 
 
 def test_key_of_another_kind(backend: Backend, path: Path) -> None:
-    """A key that the server has no signature for is refused when it is to sign."""
+    """A key of a type that no server supports is refused at the start."""
     other = dsa.generate_private_key(1024)
     path.write_bytes(other.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     with pytest.raises(
@@ -321,7 +321,7 @@ def test_key_of_another_kind(backend: Backend, path: Path) -> None:
 
 @pytest.mark.parametrize("curve", [ec.SECP256K1(), ec.BrainpoolP256R1()], ids=lambda curve: curve.name)
 def test_curves_that_no_server_verifies(backend: Backend, path: Path, curve: ec.EllipticCurve) -> None:
-    """A key on a curve that the server answers with 400 for ever is refused at the start, not sent."""
+    """A key on a curve for which the server would always answer 400 is refused at the start."""
     other = ec.generate_private_key(curve)
     path.write_bytes(other.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     with pytest.raises(KeyFileError, match=r"cannot use the device key .*: its curve is none of P-224, P-256, P-384"):
@@ -330,14 +330,14 @@ def test_curves_that_no_server_verifies(backend: Backend, path: Path, curve: ec.
 
 @pytest.mark.parametrize("curve", [ec.SECP224R1(), ec.SECP384R1(), ec.SECP521R1()], ids=lambda curve: curve.name)
 def test_curves(backend: Backend, path: Path, curve: ec.EllipticCurve) -> None:
-    """A key on each curve that servers verify is used."""
+    """Keys on the other curves that servers support are accepted."""
     other = ec.generate_private_key(curve)
     path.write_bytes(other.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     assert not DeviceKey(path, backend).ensure(kind=KeyType.ECDSA)
 
 
 def test_missing_key(backend: Backend, path: Path) -> None:
-    """A missing key is named, with the command that makes one."""
+    """If the key is missing, the error says so and names the command that generates one."""
     with pytest.raises(
         KeyFileError, match=r"cannot find the device key .*; generate one with 'mender-python-client boot"
     ):
@@ -345,7 +345,7 @@ def test_missing_key(backend: Backend, path: Path) -> None:
 
 
 def test_key_that_is_a_directory(backend: Backend, path: Path) -> None:
-    """A key path that can't be read is an error, and nothing is made in its place."""
+    """A directory in place of the key causes an error, and is not replaced."""
     path.mkdir()
     with pytest.raises(KeyFileError, match=r"cannot read the key .*: Is a directory"):
         DeviceKey(path, backend).ensure()
@@ -353,7 +353,7 @@ def test_key_that_is_a_directory(backend: Backend, path: Path) -> None:
 
 
 def test_dangling_link(backend: Backend, path: Path) -> None:
-    """A link to a key on a disk that isn't mounted is an error: a new key would make another device of this one."""
+    """A link to a key on a disk that isn't mounted causes an error: with a new key, this would be another device."""
     path.symlink_to(path.parent / "not mounted" / "key.pem")
     with pytest.raises(KeyFileError, match=r"cannot find the device key"):
         DeviceKey(path, backend).ensure()
@@ -361,13 +361,13 @@ def test_dangling_link(backend: Backend, path: Path) -> None:
 
 
 def test_no_directory(path: Path) -> None:
-    """A key that can't be written is a StorageError."""
+    """If a new key can't be written, a StorageError is raised."""
     with pytest.raises(StorageError, match=r"cannot write .*: No such file or directory"):
         DeviceKey(path / "no" / "directory.pem", CryptographyBackend()).ensure()
 
 
 def test_unreadable_key(path: Path) -> None:
-    """A key of another user is an error with a remedy, for the client of an unprivileged user."""
+    """If an unprivileged client may not enter the directory of the key, it raises an error with a remedy."""
     if os.geteuid() != 0:
         pytest.skip("becoming another user needs root")
     path.write_bytes(pem("Ed25519 PKCS#8"))
@@ -404,7 +404,7 @@ UNABLE = {
 @pytest.mark.parametrize("name", UNABLE)
 @pytest.mark.parametrize("which", ["Ed25519 PKCS#8", "RSA PKCS#8, encrypted"])
 def test_openssl_that_cannot_work(path: Path, tmp_path: Path, name: str, which: str) -> None:
-    """An openssl that can't read any key doesn't make the device key a damaged one, and its own error is told."""
+    """If openssl doesn't work, the error repeats the message of openssl and doesn't call the device key damaged."""
     body, words = UNABLE[name]
     program = tmp_path / "openssl"
     program.write_text(f"#!/bin/sh\n{body}\n")
@@ -420,7 +420,7 @@ def test_openssl_that_cannot_work(path: Path, tmp_path: Path, name: str, which: 
 
 
 def test_openssl_that_cannot_verify(tmp_path: Path) -> None:
-    """An openssl that can't read any key makes no public key a wrong one."""
+    """If openssl can't read any key, a valid public key is not reported as invalid."""
     program = tmp_path / "openssl"
     program.write_text("#!/bin/sh\necho 'Auto configuration failed' >&2; exit 1\n")
     program.chmod(0o755)
@@ -429,7 +429,7 @@ def test_openssl_that_cannot_verify(tmp_path: Path) -> None:
 
 
 def test_openssl_missing(path: Path) -> None:
-    """Without the openssl program the error says what to install."""
+    """If the openssl program is missing, the error says so and recommends installing it."""
     backend = OpensslBackend("/no/such/openssl")
     with pytest.raises(KeyFileError, match=r"cannot make a key: cannot run /no/such/openssl: No such file .* install"):
         DeviceKey(path, backend).ensure()
@@ -442,12 +442,12 @@ def test_openssl_missing(path: Path) -> None:
 
 
 def test_choice() -> None:
-    """Where the cryptography package is installed it is used."""
+    """The cryptography package is used if it is installed."""
     assert CryptographyBackend is type(choose_backend())
 
 
 def test_choice_without_cryptography() -> None:
-    """Where the cryptography package is missing the openssl program does the work."""
+    """The openssl program is used if the cryptography package is missing."""
     code = (
         "import sys; sys.path[:] = [p for p in sys.path if 'site-packages' not in p or 'mender' in p]\n"
         f"sys.path.insert(0, {str(Path(__file__).parents[2] / 'src')!r})\n"
@@ -458,7 +458,7 @@ def test_choice_without_cryptography() -> None:
 
 
 def test_damaged_private_part(tmp_path: Path) -> None:
-    """An RSA key whose private part is damaged is found out when it signs, although it is loaded without a check."""
+    """Damage to the private part of an RSA key, which is loaded without a check, is detected when it signs."""
     numbers = rsa.generate_private_key(65537, 2048).private_numbers()
     wrong = rsa.RSAPrivateNumbers(
         numbers.p, numbers.q, numbers.d ^ 2, numbers.dmp1 ^ 2, numbers.dmq1, numbers.iqmp, numbers.public_numbers

@@ -1,4 +1,4 @@
-"""First links and redirects obey one rule: nothing nearer to the device than the server that names it."""
+"""Links and redirects obey the same rule: they must not lead to a narrower network than that of their server."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from .test_fetch import read_all
 from .test_proxies import INTERNAL
 
 HOST = "updates.example"
-"""A server that only the proxy knows: it is outside."""
+"""A server that only the proxy can resolve, and that therefore counts as outside."""
 PRIVATE = ["10.0.0.1", "172.16.9.9", "192.168.1.1", "100.100.100.200", "[fd00::1]"]
 REFUSED = "it leads from outside to an address of this device or its network"
 
 
 def outside(make_transport: MakeTransport, proxy: ForwardProxy, resolved: str = "127.0.0.1") -> HttpTransport:
-    """A transport that has asked a server outside; ``inward.example`` is reached directly, and is this address."""
+    """A transport that has contacted a server outside; ``inward.example`` is exempt and resolves to this address."""
     family = socket.AF_INET6 if ":" in resolved else socket.AF_INET
     found: list[Address] = [(family, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (resolved, proxy.port))]
     proxies = read_proxies({"all_proxy": proxy.url, "no_proxy": "inward.example"})
@@ -40,7 +40,7 @@ def outside(make_transport: MakeTransport, proxy: ForwardProxy, resolved: str = 
 
 @pytest.mark.parametrize("inward", [*INTERNAL, *PRIVATE])
 def test_link_to_an_inner_address(make_transport: MakeTransport, inward: str) -> None:
-    """A link of a server outside to an address of this device, its link or its network is refused, and not fetched."""
+    """A link from a server outside to an address of this device, its link or its network is refused and not fetched."""
     with RawServer(keep_alive(answer(b"secret"))) as inside, RawServer(keep_alive(answer(b"x"))) as server:
         with ForwardProxy(server) as proxy:
             transport = outside(make_transport, proxy)
@@ -57,7 +57,7 @@ def test_link_to_an_inner_address(make_transport: MakeTransport, inward: str) ->
 @pytest.mark.parametrize("address", ["127.0.0.1", "169.254.169.254", "192.168.1.1", "::1", "fd00::1"])
 @pytest.mark.parametrize("is_redirect", [False, True])
 def test_link_to_a_name_of_an_inner_address(make_transport: MakeTransport, address: str, is_redirect: bool) -> None:
-    """The same holds for a name that stands for such an address, in a link and in a redirect."""
+    """A link or redirect from outside to a name that resolves to such an address is refused as well."""
     moved = answer(b"", "Location: http://inward.example/", status=302)
 
     def script(server: RawServer, connection: socket.socket) -> None:
@@ -75,7 +75,7 @@ def test_link_to_a_name_of_an_inner_address(make_transport: MakeTransport, addre
 
 @pytest.mark.parametrize("inward", PRIVATE)
 def test_redirect_into_the_network(make_transport: MakeTransport, inward: str) -> None:
-    """A redirect from outside into a private network is refused, too."""
+    """A redirect from outside to a private network is refused, too."""
     script = keep_alive(answer(b"x", f"Location: http://{inward}/?secret", status=302))
     with RawServer(script) as server, ForwardProxy(server) as proxy:
         transport = outside(make_transport, proxy)
@@ -87,7 +87,7 @@ def test_redirect_into_the_network(make_transport: MakeTransport, inward: str) -
 
 
 def test_server_inside(make_transport: MakeTransport) -> None:
-    """A server that is itself on this device may lead to it, by links and by redirects."""
+    """A server on this device may link and redirect to the device."""
     with RawServer(keep_alive(answer(b"x"))) as storage:
         script = keep_alive(answer(b"", f"Location: http://localhost:{storage.port}/", status=302))
         with RawServer(script) as server:
@@ -98,7 +98,7 @@ def test_server_inside(make_transport: MakeTransport) -> None:
 
 
 def test_server_inside_by_its_name(make_transport: MakeTransport) -> None:
-    """What counts is the address at which the server was reached, not its name."""
+    """The address at which the server was reached is decisive, not its name."""
     with RawServer(keep_alive(answer(b"x"))) as server:
         here: Address = (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", ("127.0.0.1", server.port))
         transport = make_transport(resolve=lambda *_: [here])
@@ -109,7 +109,7 @@ def test_server_inside_by_its_name(make_transport: MakeTransport) -> None:
 def test_where_tls_ends(
     make_transport: MakeTransport, tmp_path_factory: pytest.TempPathFactory, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """An http link of an https server is followed, and a warning names who is reached without TLS, once."""
+    """An http link from an https server is followed; a single warning names the server contacted without TLS."""
     authority = Authority(tmp_path_factory.mktemp("authority"))
     tls = authority.issue("localhost").server_context()
     with RawServer(keep_alive(answer(b"x"))) as storage, RawServer(keep_alive(answer(b"x")), tls=tls) as server:

@@ -1,4 +1,4 @@
-"""Those who look on: a file for ``status``, the service manager, a file of figures."""
+"""The observers: the status file, the service manager and the metrics file."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Seconds:
 
 
 def test_status_file(tmp_path: Path) -> None:
-    """The client status is left where only its owner may read it, whatever the umask, and nothing else beside it."""
+    """The client status is written to a single file that only its owner can read, even with umask 0."""
     before = os.umask(0)
     try:
         StatusFile(tmp_path / "status.json").noticed(SITUATION)
@@ -54,7 +54,7 @@ def test_status_file(tmp_path: Path) -> None:
 
 
 def test_flash_is_spared(tmp_path: Path) -> None:
-    """News is written at once, routine once a minute at most, and what has not changed never."""
+    """News is written immediately, routine changes at most once a minute, and an unchanged status never."""
     path, seconds = tmp_path / "status.json", Seconds()
     file = StatusFile(path, seconds)
 
@@ -74,7 +74,7 @@ def test_flash_is_spared(tmp_path: Path) -> None:
 
 
 def test_status_file_that_cannot_be_written(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """A file that can't be written is complained about once, and nothing else happens."""
+    """A file that can't be written causes a single warning, and no exception."""
     file = StatusFile(tmp_path / "missing" / "status.json")
     for doing in ("a", "b", "c"):
         file.noticed(SITUATION.does(doing, AT))
@@ -82,7 +82,7 @@ def test_status_file_that_cannot_be_written(tmp_path: Path, caplog: pytest.LogCa
 
 
 def test_files_that_could_not_be_written(tmp_path: Path) -> None:
-    """A file that could not be written is written when that is possible again, even if nothing has changed."""
+    """A file that could not be written is written once that is possible, even if nothing has changed."""
     seconds, directory = Seconds(), tmp_path / "new"
     for file in (StatusFile(directory / "status.json", seconds), MetricsFile(directory / "mender.prom")):
         file.noticed(SITUATION)
@@ -94,7 +94,7 @@ def test_files_that_could_not_be_written(tmp_path: Path) -> None:
 
 
 def test_planted_link(tmp_path: Path) -> None:
-    """A link at the file's place is replaced and never followed, neither by who writes nor by who reads."""
+    """A symbolic link in place of the status file is replaced on writing, and never followed."""
     target = tmp_path / "target"
     StatusFile(target).noticed(SITUATION)
     written = target.read_bytes()
@@ -106,7 +106,7 @@ def test_planted_link(tmp_path: Path) -> None:
 
 
 def test_temporary_name_that_somebody_took(tmp_path: Path) -> None:
-    """Where others can write too, nobody keeps the figures back by taking a temporary file's name."""
+    """The metrics file is written even if a predictable temporary name is taken: the real one is random."""
     (tmp_path / ".mender.prom.tmp").mkdir()
     MetricsFile(tmp_path / "mender.prom").noticed(SITUATION)
     assert (tmp_path / "mender.prom").is_file()
@@ -114,7 +114,7 @@ def test_temporary_name_that_somebody_took(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"{", b"\xff", b"[" * 100000, b'{"a": "' + b"x" * 70000 + b'"}'])
 def test_unusable_status_file(tmp_path: Path, content: bytes) -> None:
-    """A file that holds something else counts as none."""
+    """A status file with invalid content is treated as missing."""
     (tmp_path / "status.json").write_bytes(content)
     assert None is read_client_status(tmp_path / "status.json")
 
@@ -123,7 +123,7 @@ def test_unusable_status_file(tmp_path: Path, content: bytes) -> None:
 
 
 class Manager:
-    """A service manager's socket, at a path or at an abstract name."""
+    """The socket of a service manager, with a path or an abstract name."""
 
     def __init__(self, address: str) -> None:
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -131,7 +131,7 @@ class Manager:
         self.socket.setblocking(False)
 
     def heard(self) -> list[str]:
-        """Everything that has come since the last look."""
+        """All messages since the previous call."""
         messages = []
         while True:
             try:
@@ -142,7 +142,7 @@ class Manager:
 
 @pytest.fixture(params=["path", "abstract"])
 def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Where the manager listens."""
+    """The address of the manager's socket."""
     return str(tmp_path / "notify") if request.param == "path" else f"@mender-test-{os.getpid()}"
 
 
@@ -155,7 +155,7 @@ def manager(address: str) -> Iterator[Manager]:
 
 
 def test_notifier(manager: Manager, address: str) -> None:
-    """The manager hears that the client is ready, what it does when that changes, and that it ends."""
+    """The manager is notified that the client is ready, of each change of its status, and that it is stopping."""
     notifier = Notifier(address)
     notifier.ready()
     notifier.noticed(SITUATION)
@@ -167,7 +167,7 @@ def test_notifier(manager: Manager, address: str) -> None:
 
 
 def test_status_line_is_one_line(manager: Manager, address: str) -> None:
-    """A text from outside can't forge a further notification."""
+    """A line break in an error message can't forge another notification."""
     notifier = Notifier(address)
     notifier.noticed(SITUATION.failed("poll", NetworkError("bad\nREADY=0"), AT, in_a_row=1))
     notifier.close()
@@ -175,7 +175,7 @@ def test_status_line_is_one_line(manager: Manager, address: str) -> None:
 
 
 def test_watchdog(manager: Manager, address: str) -> None:
-    """The watchdog is fed when work goes on, but not with every piece of it."""
+    """While work makes progress, the watchdog is triggered four times per interval, not more often."""
     seconds = Seconds()
     notifier = Notifier(address, watchdog_seconds=8, monotonic=seconds)
     for _ in range(80):
@@ -186,7 +186,7 @@ def test_watchdog(manager: Manager, address: str) -> None:
 
 
 def test_manager_that_is_gone(address: str) -> None:
-    """A manager that doesn't listen disturbs nobody."""
+    """A manager that doesn't listen causes no exception."""
     notifier = Notifier(address, watchdog_seconds=1)
     notifier.ready()
     notifier.alive()
@@ -194,7 +194,7 @@ def test_manager_that_is_gone(address: str) -> None:
 
 
 def test_manager_that_does_not_read(manager: Manager, address: str) -> None:
-    """A manager whose queue is full holds nobody up."""
+    """A manager whose queue is full doesn't block the client."""
     notifier = Notifier(address)
     for number in range(5000):
         notifier.noticed(SITUATION.does(WAITING, AT).judged(Authorisation.WAITING, AT).contacted(str(number), AT))
@@ -203,7 +203,7 @@ def test_manager_that_does_not_read(manager: Manager, address: str) -> None:
 
 
 def test_wait_with_a_watchdog() -> None:
-    """A wait feeds the watchdog at its beginning and every so often, and goes on until somebody wakes it."""
+    """A wait triggers the watchdog at its beginning and at each interval, and lasts until it is woken."""
     beats = []
 
     def beat() -> None:
@@ -219,7 +219,7 @@ def test_wait_with_a_watchdog() -> None:
 
 
 def test_wait_with_a_watchdog_lasts_its_time() -> None:
-    """Feeding the watchdog makes a wait neither shorter nor endless."""
+    """Triggering the watchdog makes a wait neither shorter nor endless."""
     beats = []
     clock = SystemClock(lambda: beats.append(clock.monotonic()), beat_seconds=0.05)
     began = clock.monotonic()
@@ -229,11 +229,11 @@ def test_wait_with_a_watchdog_lasts_its_time() -> None:
     clock.close()
 
 
-# -- figures --------------------------------------------------------------------------------------------------
+# -- metrics --------------------------------------------------------------------------------------------------
 
 
 def figures(path: Path) -> dict[str, float]:
-    """The samples as the format's own parser reads them."""
+    """The samples, as read by the parser of Prometheus."""
     return {
         sample.name + "".join(f" {key}={value}" for key, value in sorted(sample.labels.items())): sample.value
         for family in text_string_to_metric_families(path.read_text())
@@ -242,7 +242,7 @@ def figures(path: Path) -> dict[str, float]:
 
 
 def test_metrics(tmp_path: Path) -> None:
-    """The file is what the parser of Prometheus takes, everybody may read it, and it holds the figures."""
+    """The metrics file can be read by the parser of Prometheus and by all users, and contains the metrics."""
     client_status = SITUATION.answered(AT).contacted("https://x", AT).fetched(100, 7).judged(Authorisation.ACCEPTED, AT)
     client_status = client_status.failed("poll", NetworkError('a "quoted" \\ text', kind=ErrorKind.DNS), AT, in_a_row=3)
     client_status = client_status.remembering(Record(totals={"succeeded": 2, "aborted": 1})).downloads(Download(5, 10))
@@ -276,20 +276,20 @@ def test_metrics(tmp_path: Path) -> None:
 
 
 def test_metrics_of_a_new_client(tmp_path: Path) -> None:
-    """What never happened has no time."""
+    """The time of the last contact is left out if there was none."""
     MetricsFile(tmp_path / "mender.prom").noticed(ClientStatus())
     assert "mender_client_last_contact_time_seconds" not in figures(tmp_path / "mender.prom")
 
 
 def test_metrics_label(tmp_path: Path) -> None:
-    """A label may hold anything."""
+    """A label may contain quotes, backslashes and line breaks."""
     strange = ClientStatus().begun(AT, version='1 "\\\n', python="")
     MetricsFile(tmp_path / "mender.prom").noticed(strange)
     assert 'mender_client_info python= version=1 "\\\n' in figures(tmp_path / "mender.prom")
 
 
 def test_metrics_are_written_on_change(tmp_path: Path) -> None:
-    """A file is written when a figure has changed, and only then."""
+    """The metrics file is written only if a metric has changed."""
     file = MetricsFile(tmp_path / "mender.prom")
     file.noticed(SITUATION)
     (tmp_path / "mender.prom").unlink()

@@ -1,4 +1,4 @@
-"""Scripts within limits, and programs that outlive us."""
+"""Scripts within limits, and programs that outlive this process."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def script(tmp_path: Path) -> MakeScript:
 
 
 def is_running(pid: int) -> bool:
-    """Whether a process lives, a zombie not counted."""
+    """Whether a process is running; a zombie isn't."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
     except OSError:
@@ -48,27 +48,27 @@ def is_running(pid: int) -> bool:
 
 
 def test_output(script: MakeScript) -> None:
-    """A script's standard output is what it says; its standard error is not."""
+    """The result of a script is its standard output, without its standard error."""
     assert b"a=1\nb=2\n" == run_script([script("echo a=1; echo warn >&2; echo b=2")], limits=LIMITS)
 
 
 def test_arguments_see_no_shell(script: MakeScript) -> None:
-    """Arguments arrive as they are: there is no shell."""
+    """Arguments are passed unchanged, without a shell."""
     assert b"$(id) * ;\n" == run_script([script('printf "%s\\n" "$1"'), "$(id) * ;"], limits=LIMITS)
 
 
 def test_bytes_that_are_no_text(script: MakeScript) -> None:
-    """Output that is no UTF-8 is brought back as it is."""
+    """Output that is not UTF-8 is returned unchanged."""
     assert b"\xff\xfe\x00" == run_script([script("printf '\\377\\376\\000'")], limits=LIMITS)
 
 
 def test_no_input(script: MakeScript) -> None:
-    """A script that asks for input gets none, and doesn't wait for it."""
+    """A script that reads its standard input finds it empty, and doesn't block."""
     assert b"" == run_script([script("cat")], limits=LIMITS)
 
 
 def test_clean_environment(script: MakeScript) -> None:
-    """A script gets a clean environment and / as its directory, whatever we were started with."""
+    """A script gets a clean environment and the working directory /, whatever the environment of this process."""
     code = (
         "from mender_client.system.process import *\n"
         f"print(run_script([{script('env | sort; pwd')!r}], limits=ScriptLimits()).decode())"
@@ -80,7 +80,7 @@ def test_clean_environment(script: MakeScript) -> None:
 
 
 def test_closed_descriptors(script: MakeScript, tmp_path: Path) -> None:
-    """A script inherits no descriptor of ours, not even one that is inheritable, but those it is given."""
+    """A script inherits only the descriptors that are passed to it, and no others, even if they are inheritable."""
     with open(tmp_path / "secret", "w") as secret, open(tmp_path / "given", "w") as given:
         os.set_inheritable(secret.fileno(), True)
         listing = [script('for f in /proc/$$/fd/*; do readlink "$f"; done; true')]
@@ -90,13 +90,13 @@ def test_closed_descriptors(script: MakeScript, tmp_path: Path) -> None:
 
 
 def test_own_session(script: MakeScript) -> None:
-    """A script runs in a session of its own: a signal to us from a terminal isn't one to it."""
+    """A script runs in its own session, so that signals from this process's terminal don't reach it."""
     output = run_script([script("cut -d' ' -f5,6 /proc/self/stat; echo $$")], limits=LIMITS).split()
     assert output[0] == output[1] == output[2]
 
 
 def failure(argv: list[str], **limits: float) -> str:
-    """What the ScriptError says."""
+    """The text of the ScriptError that a script causes."""
     with pytest.raises(ScriptError) as caught:
         run_script(argv, limits=ScriptLimits(seconds=limits.get("seconds", PATIENCE_S), output_bytes=1000))
     assert str(caught.value).isprintable()
@@ -104,33 +104,33 @@ def failure(argv: list[str], **limits: float) -> str:
 
 
 def test_exit_code(script: MakeScript) -> None:
-    """A non-zero exit is a failure that names the code and the last line of what the script complained."""
+    """The error for a non-zero exit code contains the code and the last line of standard error."""
     path = script("echo a=1; echo first >&2; echo 'no such \033[31mthing' >&2; exit 3")
     assert f"cannot use {path}: it failed with exit code 3 (no such ?[31mthing)" == failure([path])
 
 
 def test_exit_code_without_a_word(script: MakeScript) -> None:
-    """A script that fails in silence is told by its exit code alone."""
+    """If a failing script prints nothing to standard error, the error contains only the exit code."""
     path = script("exit 1")
     assert f"cannot use {path}: it failed with exit code 1" == failure([path])
 
 
 def test_complaint_that_is_a_novel(script: MakeScript) -> None:
-    """Of a long complaint only the end is kept, and the message stays short."""
+    """The error contains only the last line of a long standard error."""
     path = script("yes 'a very long complaint' | head -c 300000 >&2; echo >&2; echo the end >&2; exit 1")
     assert failure([path]).endswith("(the end)")
 
 
 def test_signal(script: MakeScript) -> None:
-    """A script that is killed is told by the signal."""
+    """The error for a script that is killed contains the signal."""
     path = script("kill -9 $$")
     assert f"cannot use {path}: it was killed by signal 9" == failure([path])
 
 
 def out_of_time(path: str, sign: Path) -> int:
-    """Let a script run out of time after it has noted a process in a file; returns the process.
+    """Let a script exceed its time limit after it has written a pid to a file; returns the pid.
 
-    A longer limit is only for a machine that is too busy to bring the script so far within the shortest.
+    The longer limits are for a machine so busy that the script doesn't get that far within the shortest.
     """
     for seconds in (0.3, 3.0, 30.0):
         assert f"cannot use {path}: it did not exit within {seconds:g} s" == failure([path], seconds=seconds)
@@ -140,71 +140,71 @@ def out_of_time(path: str, sign: Path) -> int:
 
 
 def test_time_limit(script: MakeScript, tmp_path: Path) -> None:
-    """A script that doesn't end in time is ended with everything that it started."""
+    """A script that exceeds its time limit is ended, together with everything that it started."""
     path = script(f"sleep 600 & echo $! > '{tmp_path}/child'; sleep 600")
     child = out_of_time(path, tmp_path / "child")
     wait_until(lambda: not is_running(child))
 
 
 def test_deaf_script(script: MakeScript, tmp_path: Path) -> None:
-    """A script that ignores TERM is killed two seconds later."""
+    """A script that exceeds its time limit is killed if it ignores SIGTERM."""
     path = script(f"trap '' TERM; echo $$ > '{tmp_path}/pid'; while :; do sleep 0.1; done")
     assert not is_running(out_of_time(path, tmp_path / "pid"))
 
 
 def test_output_limit(script: MakeScript) -> None:
-    """A script that prints without end is stopped."""
+    """A script that prints without end is ended with an error."""
     path = script("yes")
     assert f"cannot use {path}: it printed more than 1000 bytes" == failure([path])
 
 
 def test_output_up_to_the_limit(script: MakeScript) -> None:
-    """A script may print exactly as much as the limit says."""
+    """A script may print exactly as much as the limit allows."""
     argv = [script("head -c 1000 /dev/zero")]
     assert 1000 == len(run_script(argv, limits=ScriptLimits(output_bytes=1000)))
 
 
 def test_child_that_holds_the_pipe(script: MakeScript, tmp_path: Path) -> None:
-    """A background child that keeps the output open isn't waited for, and ends with its script."""
+    """A background process that keeps the output open is not waited for, and is ended with its script."""
     path = script(f"echo a=1; sleep 600 & echo $! > '{tmp_path}/child'")
     assert b"a=1\n" == run_script([path], limits=LIMITS)
     wait_until(lambda: not is_running(int((tmp_path / "child").read_text())))
 
 
 def test_closed_output_but_no_end(script: MakeScript) -> None:
-    """A script that closes its output and then hangs is ended, too."""
+    """A script that closes its output and then hangs is ended with an error, too."""
     path = script("exec >&- 2>&-; sleep 600")
     assert f"cannot use {path}: it closed its output but did not exit" == failure([path])
 
 
 def test_missing_program() -> None:
-    """A missing program is named, with what to do."""
+    """A missing program causes an error that names it."""
     assert "cannot run /no/such: No such file or directory" == failure(["/no/such"])
 
 
 def test_not_executable(script: MakeScript) -> None:
-    """A program without its x-bit is named, with what to do."""
+    """A program that is not executable causes an error that names it."""
     path = script("", mode=0o644)
     assert f"cannot run {path}: Permission denied" == failure([path])
 
 
 def test_missing_interpreter(script: MakeScript) -> None:
-    """A script whose interpreter is missing says so."""
+    """The error for a script whose interpreter is missing says that a file doesn't exist."""
     path = script("", interpreter="#!/no/such/interpreter\n")
     assert failure([path]).endswith("No such file or directory")
 
 
 def test_no_interpreter(script: MakeScript) -> None:
-    """A script without a first line that names an interpreter is refused, with what to look at."""
+    """A script whose first line doesn't name an interpreter causes an error that names the script."""
     path = script("echo a=1\n", interpreter="")
     assert f"cannot run {path}: Exec format error" == failure([path])
 
 
-# -- programs that outlive us ------------------------------------------------------------------------------
+# -- programs that outlive this process --------------------------------------------------------------------
 
 
 def test_no_procfs(tmp_path: Path) -> None:
-    """Without procfs it is an error to look for a process: that none is found would mean that it has ended."""
+    """Without procfs, a search for a process raises an error: an empty result would mean that it has ended."""
     proc = tmp_path / "proc"
     with pytest.raises(StorageError, match=f"cannot list {proc}: No such file"):
         ProcessTable(proc).find("MENDER_DEPLOYMENT_ID", "x")
@@ -212,7 +212,7 @@ def test_no_procfs(tmp_path: Path) -> None:
 
 @pytest.fixture
 def processes(tmp_path: Path) -> SystemProcesses:
-    """Processes whose output goes to a file."""
+    """Starts programs whose output goes to a file."""
     return SystemProcesses(tmp_path / "output.log")
 
 
@@ -223,7 +223,7 @@ def ended(process: ProcessRef) -> None:
 
 
 def test_spawned_outlives_us(script: MakeScript, tmp_path: Path) -> None:
-    """A spawned program goes on after its parent has ended, in a session of its own, with its output in the file."""
+    """A spawned program keeps running after its parent has exited, in its own session, with its output in the file."""
     path = script("trap '' HUP; cut -d' ' -f6 /proc/self/stat; echo $$; sleep 0.5; echo $MENDER_A; echo warn >&2")
     log = tmp_path / "output.log"
     log.write_text("before\n")
@@ -239,7 +239,7 @@ def test_spawned_outlives_us(script: MakeScript, tmp_path: Path) -> None:
 
 
 def test_spawned_environment(script: MakeScript, processes: SystemProcesses, tmp_path: Path) -> None:
-    """A spawned program gets the clean environment and what it is told, nothing else of ours."""
+    """A spawned program gets only the clean environment and the given variables."""
     process = processes.spawn([script("env; echo end")], {"MENDER_A": "x"})
     wait_until(lambda: (tmp_path / "output.log").read_text().endswith("end\n"))
     os.waitpid(process.pid, 0)
@@ -248,19 +248,19 @@ def test_spawned_environment(script: MakeScript, processes: SystemProcesses, tmp
 
 
 def test_spawned_output_is_private(script: MakeScript, processes: SystemProcesses, tmp_path: Path) -> None:
-    """The file for the output is for its owner alone."""
+    """Only its owner can read the output file."""
     os.waitpid(processes.spawn([script("true")], {}).pid, 0)
     assert 0o600 == stat.S_IMODE((tmp_path / "output.log").stat().st_mode)
 
 
 def test_spawned_is_recognised(script: MakeScript, processes: SystemProcesses) -> None:
-    """A spawned program is known by pid, start time and boot, and by its environment, until it has ended."""
+    """A spawned program is recognised by pid, start time and boot ID, and by its environment, until it has ended."""
     process = processes.spawn([script("exec sleep 600")], {"MENDER_DEPLOYMENT_ID": "an-id-of-this-test"})
     assert processes.is_alive(process)
     wait_until(lambda: processes.find("MENDER_DEPLOYMENT_ID", "an-id-of-this-test") == process)
     assert None is processes.find("MENDER_DEPLOYMENT_ID", "an-id-of-this")
     os.kill(process.pid, signal.SIGKILL)
-    wait_until(lambda: not processes.is_alive(process))  # a zombie is dead
+    wait_until(lambda: not processes.is_alive(process))  # a zombie has ended
     assert None is processes.find("MENDER_DEPLOYMENT_ID", "an-id-of-this-test")
     os.waitpid(process.pid, 0)
     assert not processes.is_alive(process)
@@ -270,7 +270,7 @@ def test_spawned_is_recognised(script: MakeScript, processes: SystemProcesses) -
 def test_same_pid_is_not_the_same_process(
     script: MakeScript, processes: SystemProcesses, other: dict[str, object]
 ) -> None:
-    """A process with the pid of another boot, or of another start time, is not taken for the sub-updater."""
+    """A process with the same pid, but of another boot or with another start time, isn't taken for the sub-updater."""
     process = processes.spawn([script("exec sleep 600")], {})
     facts: dict[str, object] = {
         "pid": process.pid,
@@ -283,7 +283,7 @@ def test_same_pid_is_not_the_same_process(
 
 
 def test_no_proc(tmp_path: Path) -> None:
-    """Without the kernel's word on processes none is taken for alive."""
+    """If procfs contains no processes, a program that was started counts as ended."""
     nothing = tmp_path / "proc"
     nothing.mkdir()
     processes = SystemProcesses(tmp_path / "output.log", proc=nothing)
@@ -293,13 +293,13 @@ def test_no_proc(tmp_path: Path) -> None:
 
 
 def test_spawn_missing(processes: SystemProcesses) -> None:
-    """A program that can't be started is an error that names it."""
+    """A program that can't be started causes an error that names it."""
     with pytest.raises(ScriptError, match=r"cannot run /no/such: No such file or directory; install it"):
         processes.spawn(["/no/such"], {})
 
 
 def test_output_through_a_planted_link(script: MakeScript, tmp_path: Path) -> None:
-    """The output never goes through a symbolic link that somebody has planted."""
+    """The output is never written through a planted symbolic link."""
     (tmp_path / "output.log").symlink_to(tmp_path / "victim")
     with pytest.raises(ScriptError, match=r"cannot open .*output\.log for the output of .*: Too many levels"):
         SystemProcesses(tmp_path / "output.log").spawn([script("true")], {})
@@ -307,11 +307,11 @@ def test_output_through_a_planted_link(script: MakeScript, tmp_path: Path) -> No
 
 
 def test_parent_killed_before_the_start(script: MakeScript, tmp_path: Path) -> None:
-    """Killed while the child is about to start the program, the parent leaves a child that starts it.
+    """If the parent is killed while the child is about to start the program, the child still starts it.
 
-    And a lock that the parent held is nobody's before the trace is there, so that nobody can miss it.
+    A lock of the parent is not free until the output file has been opened, so that nobody can miss the file.
     """
-    os.mkfifo(tmp_path / "trace")  # opening it keeps the child waiting until somebody reads
+    os.mkfifo(tmp_path / "trace")  # opening it blocks the child until another process opens it for reading
     path = script(f"touch '{tmp_path}/started'")
     code = (
         "import fcntl, pathlib; from mender_client.system.process import SystemProcesses\n"
@@ -337,7 +337,7 @@ def test_parent_killed_before_the_start(script: MakeScript, tmp_path: Path) -> N
 
 
 def test_trace_that_cannot_be_left(script: MakeScript, tmp_path: Path) -> None:
-    """Without a trace nothing is started, and the error says why there is none."""
+    """If the output file can't be created, nothing is started, and the error says why."""
     processes = SystemProcesses(tmp_path / "no directory" / "output.log")
     with pytest.raises(ScriptError, match=r"cannot open .*output\.log for the output of .*: No such file or directory"):
         processes.spawn([script(f"touch '{tmp_path}/started'")], {})
@@ -346,7 +346,7 @@ def test_trace_that_cannot_be_left(script: MakeScript, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("umask", [0o000, 0o077, 0o777])
 def test_umask(script: MakeScript, tmp_path: Path, umask: int) -> None:
-    """Whatever our umask: a script's is 077, the sub-updater's 022, and its output is private."""
+    """Whatever the umask of this process, scripts have 077, the sub-updater has 022, and its output is private."""
     log = tmp_path / "output.log"
     code = (
         f"import os, pathlib; os.umask({umask}); from mender_client.system.process import *\n"
@@ -359,7 +359,7 @@ def test_umask(script: MakeScript, tmp_path: Path, umask: int) -> None:
 
 
 def test_spawned_sees_nothing_of_ours(script: MakeScript, tmp_path: Path) -> None:
-    """The sub-updater runs in /, reads nothing, and inherits no descriptor, not even one that is inheritable."""
+    """The sub-updater runs in / with /dev/null as standard input, and inherits not even inheritable descriptors."""
     output = tmp_path / "output.log"
     with open(tmp_path / "secret", "w") as secret:
         os.set_inheritable(secret.fileno(), True)
@@ -371,7 +371,7 @@ def test_spawned_sees_nothing_of_ours(script: MakeScript, tmp_path: Path) -> Non
 
 
 def test_age(script: MakeScript, processes: SystemProcesses) -> None:
-    """The age of a spawned program is what the kernel's clocks say, also when it has ended."""
+    """The age of a spawned program is the time since its start, even after it has ended; for another boot, it is 0."""
     before = time.clock_gettime(time.CLOCK_BOOTTIME)
     process = processes.spawn([script("exec sleep 600")], {})
     ended(process)
@@ -380,13 +380,13 @@ def test_age(script: MakeScript, processes: SystemProcesses) -> None:
     assert 0.0 == processes.age_seconds(ProcessRef(process.pid, "another boot", process.start_time))
 
 
-# -- the end of a program that was spawned, and of what it started -----------------------------------------------
+# -- ending a spawned program and its child processes --------------------------------------------------------
 
 MARK = ("MENDER_DEPLOYMENT_ID", "another-id-of-this-test")
 
 
 def orphan(script: MakeScript, processes: SystemProcesses, tmp_path: Path, child: str) -> tuple[ProcessRef, int]:
-    """A program that has ended and was reaped, and the child that it left; ``child`` prints its pid first."""
+    """A program that has exited and been reaped, and the pid of its running child; ``child`` prints its pid first."""
     leader = processes.spawn([script(f"{child} & exit 0")], {})
     os.waitpid(leader.pid, 0)
     wait_until(lambda: (tmp_path / "output.log").read_text().endswith("\n"))
@@ -394,7 +394,7 @@ def orphan(script: MakeScript, processes: SystemProcesses, tmp_path: Path, child
 
 
 def test_stop(script: MakeScript, processes: SystemProcesses) -> None:
-    """A program that is asked to end, or forced, is told so while it lives, and no longer."""
+    """A running program is sent SIGTERM, or SIGKILL if ``is_forced``; for one that has ended, nothing is found."""
     for is_forced in (False, True):
         process = processes.spawn([script("exec sleep 600")], {})
         assert processes.stop(process, *MARK, is_forced=is_forced)
@@ -403,7 +403,7 @@ def test_stop(script: MakeScript, processes: SystemProcesses) -> None:
 
 
 def test_stop_a_child_that_outlives_the_program(script: MakeScript, processes: SystemProcesses, tmp_path: Path) -> None:
-    """A child of a program that has ended itself is stopped, and as long as it lives the program is not over."""
+    """A child of a program that has exited is stopped, and until then the program doesn't count as ended."""
     leader, child = orphan(script, processes, tmp_path, "sh -c 'trap : TERM; echo $$; while :; do sleep 0.1; done'")
     assert processes.stop(leader, *MARK, is_forced=False)
     assert processes.stop(leader, *MARK, is_forced=True)
@@ -412,7 +412,7 @@ def test_stop_a_child_that_outlives_the_program(script: MakeScript, processes: S
 
 
 def test_stop_a_child_in_a_group_of_its_own(script: MakeScript, processes: SystemProcesses, tmp_path: Path) -> None:
-    """A child that has made a process group of its own belongs to the session all the same."""
+    """A child in a process group of its own is stopped, too, since it belongs to the session."""
     code = "import os, time; os.setpgid(0, 0); print(os.getpid(), flush=True); time.sleep(600)"
     leader, child = orphan(script, processes, tmp_path, f"{sys.executable} -c '{code}'")
     assert processes.stop(leader, *MARK, is_forced=False)
@@ -420,7 +420,7 @@ def test_stop_a_child_in_a_group_of_its_own(script: MakeScript, processes: Syste
 
 
 def test_stop_what_bears_the_mark(script: MakeScript, processes: SystemProcesses, tmp_path: Path) -> None:
-    """A process in another session counts if its environment says for what it works, as it does in ``find``."""
+    """A process in another session is stopped if its environment contains the variable, as for ``find``."""
     leader = processes.spawn([script("setsid sh -c 'echo $$; exec sleep 600' & exit 0")], dict([MARK]))
     os.waitpid(leader.pid, 0)
     wait_until(lambda: processes.find(*MARK) is not None)
@@ -436,7 +436,7 @@ def test_stop_what_bears_the_mark(script: MakeScript, processes: SystemProcesses
     ids=["another boot", "an earlier process", "an unknown process", "a later process"],
 )
 def test_stop_leaves_others_alone(script: MakeScript, processes: SystemProcesses, other: dict[str, Any]) -> None:
-    """A program that happens to have the pid of the one that is meant is left alone."""
+    """Another program that happens to have the same pid is not stopped."""
     process = processes.spawn([script("exec sleep 600")], {})
     assert not processes.stop(replace(process, **other), *MARK, is_forced=True)
     assert processes.is_alive(process)
@@ -446,7 +446,7 @@ def test_stop_leaves_others_alone(script: MakeScript, processes: SystemProcesses
 def test_stop_leaves_the_session_of_others_alone(
     script: MakeScript, processes: SystemProcesses, tmp_path: Path
 ) -> None:
-    """A daemon that was left by a process whose number was another's before is left alone."""
+    """A process left behind by another program with the same pid, recognisable by its output, is not stopped."""
     leader, child = orphan(script, processes, tmp_path, "sh -c 'echo $$; exec sleep 600 >/dev/null 2>&1'")
     wait_until(lambda: "sleep" in Path(f"/proc/{child}/comm").read_text())
     assert not processes.stop(leader, *MARK, is_forced=True)
@@ -456,7 +456,7 @@ def test_stop_leaves_the_session_of_others_alone(
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can start a process of another user")
 def test_process_of_another_user_bears_no_mark(script: MakeScript, processes: SystemProcesses) -> None:
-    """Anybody can set a variable: a process of another user is neither found by it nor stopped."""
+    """A process of another user is neither found by a variable nor stopped: any user can set the variable."""
     with subprocess.Popen(["/bin/sleep", "600"], env=dict([MARK]), user=65534, group=65534) as stranger:
         wait_until(lambda: f"{MARK[0]}={MARK[1]}".encode() in Path(f"/proc/{stranger.pid}/environ").read_bytes())
         found, is_stopped = processes.find(*MARK), processes.stop(None, *MARK, is_forced=True)

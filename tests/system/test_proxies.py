@@ -1,4 +1,4 @@
-"""The way through a proxy over real sockets, for requests and downloads, with every refusal named."""
+"""Requests and downloads through a proxy over real sockets, and the errors for its refusals."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .test_fetch import read_all
 from .test_http import INTERRUPTED_SOON_S, when_waiting
 
 HOST = "updates.example"
-"""A server that only the proxy knows."""
+"""A server that only the proxy can resolve."""
 BASIC = "Basic " + base64.b64encode(b"user:secret").decode()
 
 
@@ -33,18 +33,18 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 
 def through(proxy: RawServer | str, *, no_proxy: str = "", user: str = "") -> Proxies:
-    """The variables of an environment with this proxy for everything."""
+    """The settings of an environment with this proxy for all servers."""
     place = proxy if isinstance(proxy, str) else f"127.0.0.1:{proxy.port}"
     return read_proxies({"all_proxy": f"http://{user}{place}", "no_proxy": no_proxy})
 
 
 def get(scheme: str) -> Request:
-    """A request with secrets to the server that only the proxy knows."""
+    """A request with secrets to the server that only the proxy can resolve."""
     return Request("PUT", f"{scheme}://{HOST}/a?secret", {"Authorization": "Bearer secret"}, b"body")
 
 
 def test_https(authority: Authority, make_transport: MakeTransport) -> None:
-    """https goes through a tunnel: the proxy sees the host alone, and the server's name is verified."""
+    """https requests use a tunnel: the proxy sees only host and port, and a certificate for the host is accepted."""
     tls = TlsSettings(ca_file=authority.certificate)
     with RawServer(keep_alive(answer(b"x")), tls=authority.issue(HOST).server_context()) as server:
         with ForwardProxy(server) as proxy:
@@ -57,7 +57,7 @@ def test_https(authority: Authority, make_transport: MakeTransport) -> None:
 
 
 def test_https_to_another(authority: Authority, make_transport: MakeTransport) -> None:
-    """Behind a proxy, too, a certificate for another name gets no request."""
+    """Through a proxy, too, a server with a certificate for another name is sent no request."""
     tls = TlsSettings(ca_file=authority.certificate)
     with RawServer(keep_alive(answer()), tls=authority.issue("other.example").server_context()) as server:
         with ForwardProxy(server) as proxy, pytest.raises(NetworkError) as caught:
@@ -67,7 +67,7 @@ def test_https_to_another(authority: Authority, make_transport: MakeTransport) -
 
 
 def test_http(make_transport: MakeTransport) -> None:
-    """A proxy for plain http is asked for whole addresses over one connection."""
+    """A proxy for http is sent the absolute URL and the Host header of the server, and no authorization by default."""
     with RawServer(keep_alive(answer(b"x"))) as server, ForwardProxy(server) as proxy:
         transport = make_transport(proxies=through(proxy))
         assert b"x" == transport.send(get("http")).body
@@ -79,7 +79,7 @@ def test_http(make_transport: MakeTransport) -> None:
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_password(authority: Authority, make_transport: MakeTransport, scheme: str) -> None:
-    """User and password are shown to the proxy, and to nobody else."""
+    """User and password are sent to the proxy, and for https not to the server."""
     context = authority.issue(HOST).server_context() if scheme == "https" else None
     with RawServer(keep_alive(answer(b"x")), tls=context) as server:
         with ForwardProxy(server, authorization=BASIC) as proxy:
@@ -94,7 +94,7 @@ def test_password(authority: Authority, make_transport: MakeTransport, scheme: s
 @pytest.mark.parametrize("size", [1, 1 << 18])
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_download(authority: Authority, make_transport: MakeTransport, scheme: str, size: int) -> None:
-    """Downloads come through the proxy as well."""
+    """Downloads go through the proxy as well."""
     content = b"z" * size
     context = authority.issue(HOST).server_context() if scheme == "https" else None
     with RawServer(keep_alive(answer(content)), tls=context) as server, ForwardProxy(server) as proxy:
@@ -104,8 +104,8 @@ def test_download(authority: Authority, make_transport: MakeTransport, scheme: s
 
 
 def test_redirect_to_an_exempt_host(make_transport: MakeTransport) -> None:
-    """Each redirect chooses its own way."""
-    direct = "x" * 64 + ".example"  # no host can have this name, and nobody is asked for it
+    """The proxy is chosen for each redirect: one to an exempt host is followed without it."""
+    direct = "x" * 64 + ".example"  # too long for a host name, so it isn't looked up
     script = keep_alive(answer(b"", f"Location: http://{direct}/", status=302))
     with RawServer(script) as server, ForwardProxy(server) as proxy:
         transport = make_transport(proxies=through(proxy, no_proxy=direct))
@@ -117,12 +117,12 @@ def test_redirect_to_an_exempt_host(make_transport: MakeTransport) -> None:
 
 INTERNAL = ["127.0.0.1", "localhost", "[::1]", "169.254.169.254", "0.0.0.0", "[::ffff:127.0.0.1]", "[fe80::1]"]
 INWARD_BY_NAME = "0x7f000001"
-"""No address by the rules of addresses, but the resolver makes 127.0.0.1 of it."""
+"""Not an address in standard notation, but it resolves to 127.0.0.1."""
 
 
 @pytest.mark.parametrize("inward", [*INTERNAL, INWARD_BY_NAME])
 def test_redirect_into_this_device(make_transport: MakeTransport, inward: str) -> None:
-    """A redirect from outside into this device, or to its link, is refused, by address and by a name for one."""
+    """A redirect from outside to this device or its link is refused, by address or by a name that resolves to one."""
     with RawServer(keep_alive(answer(b"secret"))) as inside:
         script = keep_alive(answer(b"", f"Location: http://{inward}:{inside.port}/?secret", status=302))
         with RawServer(script) as server, ForwardProxy(server) as proxy:
@@ -136,7 +136,7 @@ def test_redirect_into_this_device(make_transport: MakeTransport, inward: str) -
 
 
 def test_exempt(make_transport: MakeTransport) -> None:
-    """An exempt server, and this device itself, are reached without the proxy."""
+    """This device itself is contacted without the proxy."""
     with RawServer(keep_alive(answer(b"x"))) as server, ForwardProxy(None) as proxy:
         assert b"x" == make_transport(proxies=through(proxy)).send(Request("GET", server.url)).body
         assert [] == proxy.asked
@@ -147,7 +147,7 @@ VARIABLES = ["http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_prox
 
 @pytest.mark.parametrize("variable", VARIABLES)
 def test_variables(make_transport: MakeTransport, variable: str) -> None:
-    """Each variable, in lower and upper case, leads its scheme's requests to the proxy."""
+    """Each variable, in lower and upper case, selects the proxy: ``https_proxy`` for https, the others for http."""
     scheme = "https" if variable.lower() == "https_proxy" else "http"
     with ForwardProxy(None) as proxy:
         transport = make_transport(proxies=read_proxies({variable: proxy.url}))
@@ -172,9 +172,9 @@ def test_variables(make_transport: MakeTransport, variable: str) -> None:
 )
 @pytest.mark.parametrize("variable", ["no_proxy", "NO_PROXY"])
 def test_each_form_of_no_proxy(make_transport: MakeTransport, variable: str, host: str, no_proxy: str) -> None:
-    """Whom ``no_proxy`` names, by ``*``, host, port, suffix, address or network, is reached directly; others aren't.
+    """``no_proxy`` exempts hosts by ``*``, name, port, domain, address or network; without it, the proxy is used.
 
-    The hosts are other names of 127.0.0.1, which nobody takes for this device itself.
+    The hosts are unusual notations for this device, which the exemption of the device itself doesn't cover.
     """
     with RawServer(keep_alive(answer(b"direct"))) as server, ForwardProxy(None, status=403) as proxy:
         environment = {"http_proxy": proxy.url, variable: no_proxy.format(port=server.port)}
@@ -195,7 +195,7 @@ REFUSALS = [
 
 @pytest.mark.parametrize(("status", "user", "said", "remedy"), REFUSALS)
 def test_refusals(make_transport: MakeTransport, status: int, user: str, said: str, remedy: str) -> None:
-    """What a proxy refuses is said plainly, with its name and without its password."""
+    """The error for a refusal names the reason and the proxy, but not the password, and has a remedy."""
     with ForwardProxy(None, status=status) as proxy, pytest.raises(NetworkError) as caught:
         make_transport(proxies=through(proxy, user=user)).send(get("https"))
     place = f"http://127.0.0.1:{proxy.port} (all_proxy)"
@@ -205,7 +205,7 @@ def test_refusals(make_transport: MakeTransport, status: int, user: str, said: s
 
 
 def test_password_wanted_for_http(make_transport: MakeTransport) -> None:
-    """A proxy for plain http that wants a password is named too, for requests and downloads."""
+    """A proxy for http that requires a password is named in the error, too, for requests and downloads."""
     with ForwardProxy(None, authorization=BASIC) as proxy:
         transport = make_transport(proxies=through(proxy))
         for ask in (lambda: transport.send(get("http")), lambda: transport.open(f"http://{HOST}/?secret", {})):
@@ -221,7 +221,7 @@ def test_password_wanted_for_http(make_transport: MakeTransport) -> None:
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_no_proxy_there(make_transport: MakeTransport, scheme: str) -> None:
-    """A proxy that can't be reached is named, not the server."""
+    """If the proxy can't be reached, the error names the proxy."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         place = f"127.0.0.1:{listener.getsockname()[1]}"
     with pytest.raises(NetworkError) as caught:
@@ -236,7 +236,7 @@ BROKEN = {"closes": b"", "no HTTP": b"SSH-2.0-OpenSSH_9\r\n", "endless": b"HTTP/
 
 @pytest.mark.parametrize("name", SLOW)
 def test_slow(make_transport: MakeTransport, name: str) -> None:
-    """The total time limit holds for the proxy's answer too."""
+    """The wait for the response of a proxy is limited, even if its bytes arrive steadily."""
     with RawServer(SLOW[name]) as proxy, pytest.raises(NetworkError, match="it did not answer in time") as caught:
         make_transport(proxies=through(proxy), connect=0.5, total=0.6).send(get("https"))
     assert "proxy" == caught.value.kind
@@ -244,7 +244,7 @@ def test_slow(make_transport: MakeTransport, name: str) -> None:
 
 @pytest.mark.parametrize("name", BROKEN)
 def test_broken(make_transport: MakeTransport, name: str) -> None:
-    """A proxy that answers nonsense is a NetworkError."""
+    """A missing or invalid response of a proxy causes a NetworkError."""
 
     def script(server: RawServer, connection: socket.socket) -> None:
         server.read_request(connection)

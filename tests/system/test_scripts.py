@@ -21,13 +21,13 @@ from waiting import PATIENCE_S, wait_until
 
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
-    """A directory for scripts, not there yet."""
+    """The path of a script directory that doesn't exist yet."""
     (tmp_path / "device").mkdir(mode=0o755)
     return tmp_path / "device" / "scripts"
 
 
 def directory(place: Path, calls: Calls | None = None) -> StateScriptDirectory:
-    """What is tested."""
+    """The script directory under test."""
     trust = Trust.below(place.parent)
     known = calls or Calls(environment=os.environ, grace_seconds=0.2)
     return StateScriptDirectory(path=place, calls=known, find_problem=trust.permission_problem)
@@ -41,7 +41,7 @@ def add(place: Path, name: str, body: str = "", *, mode: int = 0o755) -> None:
 
 
 def test_orphans(place: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Scripts that still run after the client was killed are ended, with what they have started."""
+    """Scripts that are still running after the client was killed are ended, with their child processes."""
     add(place, "Idle_Enter_00", 'trap "" TERM; while true; do sleep 3600; done')
     orphan = subprocess.Popen([place / "Idle_Enter_00"], start_new_session=True)
     stranger = subprocess.Popen(["sh", "-c", "sleep 3600; :", place / "Idle_Enter_00"])
@@ -58,19 +58,19 @@ def test_orphans(place: Path, caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_no_orphans(place: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Without such processes there is nothing to do."""
+    """If there are no such processes, nothing is logged."""
     directory(place).end_orphans()
     assert "" == caplog.text
 
 
 def test_no_directory(place: Path) -> None:
-    """A directory that doesn't exist means no scripts, of no version."""
+    """A directory that doesn't exist contains no scripts, and its version is no error."""
     directory(place).check_version()
     assert [] == list(directory(place).names("Idle", "Enter"))
 
 
 def test_names(place: Path) -> None:
-    """The scripts whose whole name fits are run in the byte order of their names; all else is passed over."""
+    """The executable files whose whole name matches are found, in byte order; everything else is ignored."""
     fitting = ["Idle_Enter_00", "Idle_Enter_01_Z", "Idle_Enter_01_a", "Idle_Enter_10_x.sh", "Idle_Enter_99_\u00e9"]
     for name in fitting:
         add(place, name)
@@ -84,7 +84,7 @@ def test_names(place: Path) -> None:
 
 @pytest.mark.parametrize("content", ["2", "3", "2\n", "3\n"])
 def test_known_version(place: Path, content: str) -> None:
-    """The versions 2 and 3 are known."""
+    """Versions 2 and 3 are supported."""
     add(place, "Idle_Enter_00")
     (place / "version").write_text(content)
     assert ["Idle_Enter_00"] == list(directory(place).names("Idle", "Enter"))
@@ -92,7 +92,7 @@ def test_known_version(place: Path, content: str) -> None:
 
 @pytest.mark.parametrize("content", ["1", "4", "", "3.0", "three", "3 3"])
 def test_unknown_version(place: Path, content: str) -> None:
-    """Any other version is an error of the state, and of the check before the commit."""
+    """Any other version causes an error when scripts are looked up, and when the version is checked."""
     add(place, "Idle_Enter_00")
     (place / "version").write_text(content)
     with pytest.raises(ScriptError, match="version"):
@@ -102,7 +102,7 @@ def test_unknown_version(place: Path, content: str) -> None:
 
 
 def test_run(place: Path) -> None:
-    """A script runs without arguments, in the client's directory and environment, in a group of its own."""
+    """A script runs without arguments, in the client's directory and environment, and in its own process group."""
     seen = place.parent / "seen"
     add(
         place,
@@ -117,7 +117,7 @@ def test_run(place: Path) -> None:
 
 
 def test_output(place: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """What a script prints is logged with its name in front."""
+    """The output of a script is logged with its name as a prefix."""
     caplog.set_level("INFO")
     add(place, "Idle_Enter_00", "echo text; echo bad >&2")
     directory(place).run("Idle_Enter_00", seconds=PATIENCE_S)
@@ -125,14 +125,14 @@ def test_output(place: Path, caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_time_limit(place: Path) -> None:
-    """A script that takes too long is ended, even if it ignores SIGTERM."""
+    """A script that exceeds its time limit causes an error, even if it ignores SIGTERM."""
     add(place, "Idle_Enter_00", 'trap "" TERM; while true; do sleep 3600; done')
     with pytest.raises(ScriptError, match="did not exit within 1 s"):
         directory(place).run("Idle_Enter_00", seconds=1.0)
 
 
 def test_stopping(place: Path) -> None:
-    """A script is ended when the client is to stop."""
+    """When the client is to stop, running a script ends with Interrupted."""
     add(place, "Idle_Enter_00", "sleep 3600")
     with pytest.raises(Interrupted):
         directory(place, Calls(environment=os.environ, is_stopping=lambda: True)).run(
@@ -148,7 +148,7 @@ def test_script_of_a_stranger(place: Path) -> None:
 
 
 def test_replace(place: Path) -> None:
-    """An Artifact's scripts take the place of everything that was there, executable, with their version."""
+    """The scripts of an Artifact, executable and with their version, replace everything in the directory."""
     add(place, "ArtifactInstall_Enter_00_old")
     (place / "folder").mkdir()
     (place / "folder" / "file").touch()

@@ -1,4 +1,4 @@
-"""One download for all devices that are offered the same Artifact."""
+"""A single download for all devices that are offered the same Artifact."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ URL = "https://storage/artifacts/one?signature={}"
 
 
 class Answer:
-    """What the storage answers; its body breaks off at a byte, if it is told to."""
+    """A response of the storage, whose body breaks off once, after ``storage.left`` bytes."""
 
     def __init__(self, storage: Storage, status: int, headers: Mapping[str, str], data: bytes) -> None:
         self.status = status
@@ -45,7 +45,7 @@ class Answer:
 
 
 class Storage:
-    """An object store with one object, and the transports of all devices to it."""
+    """An object store with one object, and the transport of all devices."""
 
     def __init__(self, content: bytes = CONTENT, etag: str = '"one"') -> None:
         self.content = content
@@ -84,14 +84,14 @@ class Storage:
 
 @pytest.fixture
 def storage() -> Storage:
-    """A store with an object."""
+    """A store with one object."""
     return Storage()
 
 
 @pytest.fixture
 def fetch(tmp_path: Path, storage: Storage) -> Callable[..., bytes]:
-    """Fetches the object as one of the devices would, with what it has already."""
-    store: Any = storage  # it is what is used of a transport
+    """Downloads the object as one of the devices, which may already have its first bytes."""
+    store: Any = storage  # it has the methods of a transport that are used
     artifacts = SharedArtifacts(tmp_path, lambda _: store)
 
     def fetch_as(
@@ -125,7 +125,7 @@ Fetch = Callable[..., bytes]
 
 
 def test_once_for_all(storage: Storage, fetch: Fetch, tmp_path: Path) -> None:
-    """The bytes come once; whoever is next asks with its own link whether they still hold, and no file is left."""
+    """The object is downloaded once; other devices check it with their own links, and no file is left."""
     assert [CONTENT] * 3 == [fetch(name) for name in ("a", "b", "c")]
     assert len(CONTENT) == storage.sent
     assert [200, 304, 304] == [status for status, _ in storage.answers]
@@ -134,7 +134,7 @@ def test_once_for_all(storage: Storage, fetch: Fetch, tmp_path: Path) -> None:
 
 
 def test_all_at_once(storage: Storage, fetch: Fetch) -> None:
-    """Devices that fetch at the same time, some of them slowly, follow each other, and the bytes come once."""
+    """Devices that download at the same time, some of them slowly, share a single download."""
     found: dict[str, bytes] = {}
     gate = threading.Barrier(8)
 
@@ -152,14 +152,14 @@ def test_all_at_once(storage: Storage, fetch: Fetch) -> None:
 
 
 def test_whoever_gives_up_takes_nothing_from_the_others(storage: Storage, fetch: Fetch) -> None:
-    """A device that ends in the middle leaves what has come; the next one reads on from there."""
+    """If a device gives up, the bytes received so far are kept, and the next device continues the download."""
     fetch("a", until=50_000)
     assert CONTENT == fetch("b")
     assert len(CONTENT) == storage.sent
 
 
 def test_broken_off(storage: Storage, fetch: Fetch) -> None:
-    """When the connection breaks, the rest is fetched with the next device's link, and nothing twice."""
+    """A download that breaks off is continued with the next request, and no byte is downloaded twice."""
     storage.left = 120_000
     assert CONTENT == fetch("a")
     assert CONTENT == fetch("b")
@@ -167,14 +167,14 @@ def test_broken_off(storage: Storage, fetch: Fetch) -> None:
 
 
 def test_what_a_device_has_is_used(storage: Storage, fetch: Fetch) -> None:
-    """A device with the first bytes on its disk continues from there, whether or not it is the first one."""
+    """A device with the first bytes on disk continues from there, whether or not it is the first device."""
     assert CONTENT == fetch("a", has=100_000)
     assert CONTENT == fetch("b", has=200_000)
     assert len(CONTENT) == storage.sent
 
 
 def test_another_object(storage: Storage, fetch: Fetch) -> None:
-    """When the object has changed, the new one is fetched, for each device from then on."""
+    """If the object has changed, all devices get the new one from then on."""
     fetch("a")
     storage.content, storage.etag = CONTENT[::-1], '"two"'
     assert storage.content == fetch("b")
@@ -183,21 +183,21 @@ def test_another_object(storage: Storage, fetch: Fetch) -> None:
 
 
 def test_no_strong_etag(storage: Storage, fetch: Fetch) -> None:
-    """Without a strong ETag nothing says that two objects are the same: each device fetches its own."""
+    """Without a strong ETag, which could identify the object, each device downloads it separately."""
     storage.etag = 'W/"one"'
     assert [CONTENT] * 2 == [fetch("a"), fetch("b")]
     assert len(CONTENT) * 2 == storage.sent
 
 
 def test_storage_without_conditions(storage: Storage, fetch: Fetch) -> None:
-    """A storage that sends the object in spite of the condition is believed by the ETag that it sends."""
+    """If the storage ignores the condition and sends the object, its ETag shows that the object is the same."""
     storage.knows_conditions = False
     assert [CONTENT] * 2 == [fetch("a"), fetch("b")]
     assert len(CONTENT) == storage.sent
 
 
 def test_a_link_that_is_refused(storage: Storage, tmp_path: Path) -> None:
-    """A device whose link the storage refuses gets that answer, though others have brought the bytes."""
+    """A device whose link the storage refuses gets that response, even if the object was downloaded for others."""
     store: Any = storage
     artifacts = SharedArtifacts(tmp_path, lambda _: store)
     artifacts.open(store, URL.format("a"), {}).close()
@@ -206,7 +206,7 @@ def test_a_link_that_is_refused(storage: Storage, tmp_path: Path) -> None:
 
 
 def test_not_without_tls(storage: Storage, tmp_path: Path) -> None:
-    """What comes without TLS isn't shared: somebody in between could have changed it for all."""
+    """Downloads without TLS are not shared: someone on the network could have changed them for all devices."""
     store: Any = storage
     artifacts = SharedArtifacts(tmp_path, lambda _: store)
     for name in ("a", "b"):
@@ -215,7 +215,7 @@ def test_not_without_tls(storage: Storage, tmp_path: Path) -> None:
 
 
 def test_no_room(storage: Storage, tmp_path: Path) -> None:
-    """No more than a few Artifacts are kept, and the one that nobody has read for longest goes first."""
+    """At most four Artifacts are kept; while all four are being read, another one is downloaded separately."""
     store: Any = storage
     artifacts = SharedArtifacts(tmp_path, lambda _: store)
     for number in range(12):

@@ -1,4 +1,4 @@
-"""Signatures of Artifacts, with the reference tool's files and keys, by both back ends."""
+"""Signatures of Artifacts, with files and keys of the reference tool, for both back ends."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ def backend(request: pytest.FixtureRequest) -> Backend:
 
 
 def keys(backend: Backend, *names: str) -> VerifyKeys:
-    """The reference files' keys, by name."""
+    """Keys of the reference files, by name."""
     return VerifyKeys("ArtifactVerifyKeys", [DATA / f"{name}.pub" for name in names], backend)
 
 
 def check(name: str, check_signature: VerifyKeys) -> str:
-    """Say why a reference file is refused; empty when it isn't."""
+    """Return why a reference file is refused; empty if it is accepted."""
     try:
         ArtifactReader(io.BytesIO((DATA / f"{name}.mender").read_bytes()), check_signature=check_signature).finish()
     except ArtifactError as error:
@@ -49,7 +49,7 @@ def check(name: str, check_signature: VerifyKeys) -> str:
 
 
 def stored(path: Path, key: Private, *, is_public: bool) -> Path:
-    """Write one half of a key as PEM."""
+    """Write the public or the private key as PEM."""
     if is_public:
         path.write_bytes(key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
     else:
@@ -59,7 +59,7 @@ def stored(path: Path, key: Private, *, is_public: bool) -> Path:
 
 @pytest.mark.parametrize(("name", "key"), [("signed-rsa", "rsa3072"), ("signed-ecdsa", "ecdsa")])
 def test_an_artifact_is_accepted_by_the_key_that_signed_it(backend: Backend, name: str, key: str) -> None:
-    """One of the keys must have made the signature, whichever, so that keys can be rotated."""
+    """A signature by any one of the keys is accepted, so that keys can be rotated."""
     assert "" == check(name, keys(backend, key))
     assert "" == check(name, keys(backend, "other", key))
     assert "" == check(name, keys(backend, "rsa3072", "ecdsa", "other"))
@@ -67,19 +67,19 @@ def test_an_artifact_is_accepted_by_the_key_that_signed_it(backend: Backend, nam
 
 @pytest.mark.parametrize(("name", "wrong"), [("signed-rsa", ["ecdsa", "other"]), ("signed-ecdsa", ["rsa3072"])])
 def test_an_artifact_signed_by_another_key_is_refused(backend: Backend, name: str, wrong: list[str]) -> None:
-    """The refusal says that the signature is wrong, and by which keys it was tried."""
+    """The error says that the signature matches none of the keys, and names their files."""
     message = check(name, keys(backend, *wrong))
     assert message.startswith("cannot accept the Artifact: its signature matches none of the keys of Artifact")
     assert all(str(DATA / f"{key}.pub") in message for key in wrong)
 
 
 def test_an_unsigned_artifact_is_refused(backend: Backend) -> None:
-    """With a key configured a missing signature is a refusal, and the message says that it is missing."""
+    """If a key is configured, an Artifact without a signature is refused, and the error says that it is missing."""
     assert "manifest.sig is missing, and a verify key is configured" in check("rootfs-gzip", keys(backend, "rsa3072"))
 
 
 def test_a_refusal_comes_before_the_payload() -> None:
-    """Of an Artifact with a wrong signature nothing behind the signature is read."""
+    """An Artifact with a wrong signature is refused before anything after the signature is read."""
     stream = io.BytesIO((DATA / "signed-rsa.mender").read_bytes())
     with pytest.raises(ArtifactError, match="none of the keys"):
         ArtifactReader(stream, check_signature=keys(CryptographyBackend(), "other")).read_header()
@@ -87,7 +87,7 @@ def test_a_refusal_comes_before_the_payload() -> None:
 
 
 def test_both_forms_of_ecdsa_are_accepted(backend: Backend, tmp_path: Path) -> None:
-    """r and s side by side, and DER."""
+    """An ECDSA signature is accepted as r followed by s, the form in which they are made, and as DER."""
     check_signature = VerifyKeys("ArtifactVerifyKey", [stored(tmp_path / "key", P256, is_public=True)], backend)
     der = P256.sign(MANIFEST, ec.ECDSA(hashes.SHA256()))
     raw = SigningKey(stored(tmp_path / "private", P256, is_public=False), backend).sign(MANIFEST)
@@ -104,7 +104,7 @@ def test_both_forms_of_ecdsa_are_accepted(backend: Backend, tmp_path: Path) -> N
     ids=["empty", "zeros", "ones", "looks like DER", "RSA zeros", "long", "DER zeros"],
 )
 def test_no_forged_signature_is_accepted(backend: Backend, signature: bytes) -> None:
-    """Zeros, nonsense and the wrong length are a wrong signature and nothing worse."""
+    """Zeros, garbage and data of the wrong length are refused as a wrong signature, and cause no other error."""
     with pytest.raises(ArtifactError, match="none of the keys"):
         keys(backend, "rsa3072", "ecdsa")(MANIFEST, signature)
 
@@ -122,7 +122,7 @@ BROKEN = {
 
 @pytest.mark.parametrize("name", BROKEN)
 def test_a_key_that_can_t_be_used_is_named_at_the_start(backend: Backend, tmp_path: Path, name: str) -> None:
-    """Setting and file are named, and what is wrong."""
+    """The error names the setting, the file and the fault."""
     (tmp_path / "key.pub").write_bytes(BROKEN[name][0])
     with pytest.raises(ConfigError) as caught:
         VerifyKeys("ArtifactVerifyKey", [tmp_path / "key.pub"], backend).load()
@@ -132,7 +132,7 @@ def test_a_key_that_can_t_be_used_is_named_at_the_start(backend: Backend, tmp_pa
 
 
 def test_one_good_key_is_enough(backend: Backend, tmp_path: Path) -> None:
-    """While one key can be used the others are only named: fewer Artifacts are accepted than asked for, not more."""
+    """If at least one key is usable, the others are only reported: at worst, too few Artifacts are accepted."""
     good = DATA / "rsa3072.pub"
     check_signature = VerifyKeys("ArtifactVerifyKeys", [tmp_path / "missing", good], backend)
     (fault,) = check_signature.load()
@@ -142,7 +142,7 @@ def test_one_good_key_is_enough(backend: Backend, tmp_path: Path) -> None:
 
 
 def test_every_key_that_can_t_be_used_is_named(backend: Backend, tmp_path: Path) -> None:
-    """A missing file, a directory, a private key and a key of another kind are four problems of one error."""
+    """A missing file, a directory, a private key and a key of an unsupported type are four problems of one error."""
     files = [
         tmp_path / "missing",
         tmp_path,
@@ -160,7 +160,7 @@ def test_every_key_that_can_t_be_used_is_named(backend: Backend, tmp_path: Path)
 
 
 def test_keys_are_read_once(backend: Backend, tmp_path: Path) -> None:
-    """A key that goes away while the daemon runs doesn't change what is accepted."""
+    """A key file that is removed after it was loaded doesn't affect which Artifacts are accepted."""
     file = stored(tmp_path / "key", P256, is_public=True)
     check_signature = VerifyKeys("ArtifactVerifyKey", [file], backend)
     check_signature.load()
@@ -170,7 +170,7 @@ def test_keys_are_read_once(backend: Backend, tmp_path: Path) -> None:
 
 
 def test_without_a_back_end_nothing_is_accepted() -> None:
-    """A device without the openssl program says so at the start, and doesn't take an Artifact for a good one."""
+    """Without the openssl program, loading the keys fails, and no Artifact is accepted."""
     check_signature = keys(OpensslBackend("/no/such/openssl"), "rsa3072")
     with pytest.raises(ConfigError, match="cannot run /no/such/openssl"):
         check_signature.load()
@@ -183,7 +183,7 @@ def test_without_a_back_end_nothing_is_accepted() -> None:
 def test_what_one_back_end_signs_every_back_end_verifies(
     backend: Backend, verifier: str, key: Private, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A relative path to the key will do, although the openssl program runs elsewhere."""
+    """The path of the key may be relative, although the openssl program runs in another directory."""
     stored(tmp_path / "key", key, is_public=False)
     monkeypatch.chdir(tmp_path)
     signature = SigningKey(Path("key"), backend).sign(MANIFEST)
@@ -212,6 +212,6 @@ def _encrypted(path: Path) -> Path:
     ids=["missing", "public", "P-384", "Ed25519", "encrypted"],
 )
 def test_keys_that_don_t_sign(backend: Backend, tmp_path: Path, make: Callable[[Path], Path], reason: str) -> None:
-    """A key that signs no Artifacts is refused before anything is written, and the device key isn't spoken of."""
+    """A key that can't sign Artifacts is refused when it is loaded, with the reason."""
     with pytest.raises(KeyFileError, match=reason):
         SigningKey(make(tmp_path / "key"), backend)

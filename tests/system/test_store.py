@@ -1,4 +1,4 @@
-"""The place for one Artifact, arriving or whole."""
+"""Storage for one Artifact, partial or complete."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def store(tmp_path: Path) -> ArtifactDirectory:
 
 
 def read_all(partial: PartialArtifact) -> bytes:
-    """Everything from here to the end, a few bytes at a time."""
+    """The rest of the file, read a few bytes at a time."""
     data, buffer = b"", memoryview(bytearray(4))
     while count := partial.readinto(buffer):
         data += buffer[:count]
@@ -28,7 +28,7 @@ def read_all(partial: PartialArtifact) -> bytes:
 
 
 def test_arrival(store: ArtifactDirectory, tmp_path: Path) -> None:
-    """Bytes arrive in a private partial file, which becomes the Artifact only when it is said to be whole."""
+    """Downloaded bytes are written to a private partial file, which becomes the Artifact only on commit."""
     partial = store.open_partial()
     partial.write(memoryview(b"hello "))
     partial.write(memoryview(b"world"))
@@ -42,7 +42,7 @@ def test_arrival(store: ArtifactDirectory, tmp_path: Path) -> None:
 
 
 def test_large_arrival(store: ArtifactDirectory, tmp_path: Path) -> None:
-    """What is written back to the disk while more arrives stays as it came, after a new start at the beginning too."""
+    """Data that is written back to disk while more arrives is stored unchanged, also after starting over."""
     piece = bytes(range(256)) * 20_000
     partial = store.open_partial()
     for count in (3, 4):
@@ -55,7 +55,7 @@ def test_large_arrival(store: ArtifactDirectory, tmp_path: Path) -> None:
 
 
 def test_whole_but_not_handed_over(store: ArtifactDirectory, tmp_path: Path) -> None:
-    """An Artifact that was whole when the power went is read again from its beginning, to be verified anew."""
+    """An Artifact that was complete before a power cut is read from its beginning, so that it is verified again."""
     (tmp_path / "artifact.mender").write_bytes(b"hello world")
     assert 11 == store.partial_size()
     partial = store.open_partial()
@@ -65,7 +65,7 @@ def test_whole_but_not_handed_over(store: ArtifactDirectory, tmp_path: Path) -> 
 
 
 def test_going_on_after_a_restart(store: ArtifactDirectory, tmp_path: Path) -> None:
-    """After a restart the bytes on disk are read again, and what comes is appended behind them."""
+    """After a restart, the bytes on disk are read again, and new ones are appended to them."""
     (tmp_path / "artifact.mender.part").write_bytes(b"hello ")
     partial = store.open_partial()
     assert b"hello " == read_all(partial)
@@ -75,7 +75,7 @@ def test_going_on_after_a_restart(store: ArtifactDirectory, tmp_path: Path) -> N
 
 
 def test_starting_over(store: ArtifactDirectory, tmp_path: Path) -> None:
-    """A restart from zero forgets every byte."""
+    """Starting over discards all bytes."""
     partial = store.open_partial()
     partial.write(memoryview(b"of another object"))
     partial.restart()
@@ -85,7 +85,7 @@ def test_starting_over(store: ArtifactDirectory, tmp_path: Path) -> None:
 
 
 def test_discard(store: ArtifactDirectory, tmp_path: Path) -> None:
-    """Discarding removes the partial and the whole Artifact, and is fine when there is neither."""
+    """Discarding removes the partial and the complete Artifact, and succeeds if there is neither."""
     (tmp_path / "artifact.mender").touch()
     (tmp_path / "artifact.mender.part").touch()
     store.discard()
@@ -94,13 +94,13 @@ def test_discard(store: ArtifactDirectory, tmp_path: Path) -> None:
 
 
 def test_nothing_to_commit(store: ArtifactDirectory) -> None:
-    """Without a partial Artifact there is nothing to make whole."""
+    """A commit without a partial Artifact raises an error."""
     with pytest.raises(StorageError, match=r"cannot rename the downloaded Artifact to .*: No such file"):
         store.commit()
 
 
 def test_planted_link(store: ArtifactDirectory, tmp_path: Path) -> None:
-    """Bytes never go through a symbolic link that somebody has planted."""
+    """A planted symbolic link in place of the partial Artifact is refused, and its target is never touched."""
     (tmp_path / "victim").write_text("mine")
     (tmp_path / "artifact.mender.part").symlink_to(tmp_path / "victim")
     with pytest.raises(StorageError, match=r"cannot open .*part: .*; it must not be a symbolic link"):
@@ -110,7 +110,7 @@ def test_planted_link(store: ArtifactDirectory, tmp_path: Path) -> None:
 
 
 def test_directory_in_the_way(store: ArtifactDirectory, tmp_path: Path) -> None:
-    """A directory in the place of the partial Artifact is an error."""
+    """A directory in place of the partial Artifact causes an error."""
     (tmp_path / "artifact.mender.part").mkdir()
     with pytest.raises(StorageError, match="Is a directory"):
         store.open_partial()
@@ -119,7 +119,7 @@ def test_directory_in_the_way(store: ArtifactDirectory, tmp_path: Path) -> None:
 
 
 def test_full_disk(tmp_path: Path) -> None:
-    """A disk that fills up is a StorageError with a remedy; what fitted is kept, and discarding frees it."""
+    """A full disk causes a StorageError with a remedy; the bytes that fitted are kept, and discarding frees them."""
     with small_disk(tmp_path / "disk") as disk:
         store = ArtifactDirectory(disk / "artifact.mender")
         free = store.free_bytes()
@@ -136,13 +136,13 @@ def test_full_disk(tmp_path: Path) -> None:
 
 
 def test_free_space_of_nowhere(tmp_path: Path) -> None:
-    """Free space that can't be told is an error that names the directory."""
+    """If the free space can't be determined, a StorageError is raised."""
     with pytest.raises(StorageError, match="cannot determine the free space of"):
         ArtifactDirectory(tmp_path / "no" / "artifact.mender").free_bytes()
 
 
 def test_closed(store: ArtifactDirectory) -> None:
-    """An input or output error of the disk is a StorageError, whatever was being done."""
+    """Each operation on a closed partial Artifact raises a StorageError, as after an I/O error."""
     partial = store.open_partial()
     partial.close()
     with pytest.raises(StorageError, match="cannot read"):

@@ -1,4 +1,4 @@
-"""TLS over real sockets: whom the client trusts, and how it shows itself."""
+"""TLS over real sockets: which servers the client trusts, and how it authenticates itself."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ def authority(tmp_path: Path) -> Authority:
 
 
 def trusting(authority: Authority) -> TlsSettings:
-    """The settings of an operator whose ServerCertificate is this authority's."""
+    """Settings whose ServerCertificate is that of this authority."""
     return TlsSettings(ca_file=authority.certificate)
 
 
 def test_server_certificate(authority: Authority, make_transport: MakeTransport) -> None:
-    """A server of the operator's own authority is trusted, and one connection serves several requests."""
+    """A server certified by the operator's own authority is trusted, and one connection serves several requests."""
     with RawServer(keep_alive(answer(b"x")), tls=authority.good.server_context()) as server:
         transport = make_transport(trusting(authority))
         assert [b"x", b"x"] == [transport.send(Request("GET", server.url)).body for _ in range(2)]
@@ -45,12 +45,12 @@ def test_server_certificate(authority: Authority, make_transport: MakeTransport)
 
 @pytest.fixture
 def other(tmp_path: Path) -> Authority:
-    """An authority that the system trusts, or not."""
+    """An authority that the system may or may not trust."""
     return Authority(tmp_path / "other")
 
 
 def of_the_system(monkeypatch: pytest.MonkeyPatch, *, bundle: Path, directory: Path) -> None:
-    """Let these be the system's authorities, for OpenSSL."""
+    """Make OpenSSL use these as the system's authorities."""
     monkeypatch.setenv("SSL_CERT_FILE", str(bundle))
     monkeypatch.setenv("SSL_CERT_DIR", str(directory))
 
@@ -62,7 +62,7 @@ def test_system_authority_in_the_bundle(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
-    """An authority that only the system's bundle has is trusted besides the operator's; the bundle is loaded once."""
+    """An authority that is only in the system's bundle is trusted beside the operator's; the bundle is loaded once."""
     of_the_system(monkeypatch, bundle=other.certificate, directory=tmp_path)
     transport = make_transport(trusting(authority))
     with RawServer(keep_alive(answer(b"x")), tls=other.good.server_context()) as server:
@@ -77,7 +77,7 @@ def test_system_authority_in_the_bundle(
 def test_system_authority_in_the_directory(
     other: Authority, make_transport: MakeTransport, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """An authority in the system's directory is found there at once, without the bundle."""
+    """An authority in the system's directory is found with the first connection, without the bundle."""
     directory = tmp_path / "certs"
     directory.mkdir()
     (directory / "other.pem").write_bytes(other.certificate.read_bytes())
@@ -89,7 +89,7 @@ def test_system_authority_in_the_directory(
 
 
 def test_the_server_itself_may_be_named(authority: Authority, make_transport: MakeTransport) -> None:
-    """The operator may name the server's own certificate instead of its authority's."""
+    """ServerCertificate may be the server's own certificate instead of that of its authority."""
     with RawServer(keep_alive(answer(b"x")), tls=authority.good.server_context()) as server:
         transport = make_transport(TlsSettings(ca_file=authority.good.certificate))
         assert b"x" == transport.send(Request("GET", server.url)).body
@@ -97,14 +97,14 @@ def test_the_server_itself_may_be_named(authority: Authority, make_transport: Ma
 
 @pytest.mark.parametrize("name", ["127.0.0.1", "other.example"])
 def test_skip_verify(authority: Authority, make_transport: MakeTransport, name: str) -> None:
-    """With SkipVerify any server will do, without a warning for each request."""
+    """With SkipVerify, any certificate is accepted, without a Python warning for each request."""
     with RawServer(keep_alive(answer(b"x")), tls=authority.issue(name).server_context()) as server:
         transport = make_transport(TlsSettings(verify=False))
         assert [b"x", b"x"] == [transport.send(Request("GET", server.url)).body for _ in range(2)]
 
 
 def test_client_certificate(authority: Authority, make_transport: MakeTransport) -> None:
-    """A server that demands a client certificate gets the configured one."""
+    """A server that requires a client certificate gets the configured one."""
     context = authority.good.server_context(client_ca=authority.certificate)
     device = authority.issue("device")
     with RawServer(keep_alive(answer(b"x")), tls=context) as server:
@@ -113,18 +113,18 @@ def test_client_certificate(authority: Authority, make_transport: MakeTransport)
 
 
 def test_old_tls_is_refused(authority: Authority, make_transport: MakeTransport) -> None:
-    """Nothing older than TLS 1.2 is spoken."""
+    """The minimum TLS version of the client is set to 1.2."""
     assert ssl.TLSVersion.TLSv1_2 == tls_context(TlsSettings()).minimum_version
 
 
 def test_handshake_that_stalls(make_transport: MakeTransport) -> None:
-    """A server that accepts the connection and then says nothing is given up in time."""
+    """If a server accepts the connection but sends nothing, the handshake times out."""
     with RawServer(mute) as server, pytest.raises(NetworkError, match="it did not answer in time"):
         make_transport(connect=0.4).send(Request("GET", f"https://127.0.0.1:{server.port}"))
 
 
 def seconds_until_stopped(transport: HttpTransport, url: str) -> float:
-    """Seconds that a request takes which a stop, from a signal handler, breaks off while it waits."""
+    """The duration, in seconds, of a request that is interrupted by a stop from a signal handler."""
     began = time.monotonic()
     with by_signal(transport.stop) as stop:
         timer = threading.Timer(0.2, stop)
@@ -136,16 +136,16 @@ def seconds_until_stopped(transport: HttpTransport, url: str) -> float:
 
 
 def test_stop_in_the_handshake(make_transport: MakeTransport) -> None:
-    """A stop ends a handshake with a server that says nothing."""
+    """A stop ends a handshake with a server that sends nothing."""
     with RawServer(mute) as server:
         url = f"https://127.0.0.1:{server.port}"
         assert seconds_until_stopped(make_transport(), url) < INTERRUPTED_SOON_S
 
 
 def test_stop_while_connecting(make_transport: MakeTransport) -> None:
-    """A stop ends the wait for a connection that doesn't come about."""
+    """A stop ends the wait for a connection that is never established."""
     with socket.create_server(("127.0.0.1", 0), backlog=0) as listener, contextlib.ExitStack() as waiting:
-        for _ in range(2):  # nobody accepts: the queue is full from here on
+        for _ in range(2):  # nobody accepts, so the queue is full now
             queued = waiting.enter_context(socket.socket())
             queued.setblocking(False)
             queued.connect_ex(listener.getsockname())
@@ -170,7 +170,7 @@ def test_stop(authority: Authority, make_transport: MakeTransport, script: Scrip
 
 @pytest.mark.parametrize("first", ["https:", "HTTPS:"])
 def test_redirect_to_plain_http(authority: Authority, make_transport: MakeTransport, first: str) -> None:
-    """A download never goes from https to http."""
+    """A download doesn't follow a redirect from https to http."""
     with RawServer(keep_alive(answer(b"x"))) as plain:
         script = keep_alive(answer(b"", f"Location: {plain.url}/", status=302))
         with (
@@ -182,7 +182,7 @@ def test_redirect_to_plain_http(authority: Authority, make_transport: MakeTransp
 
 
 def test_redirect_to_https(authority: Authority, make_transport: MakeTransport) -> None:
-    """A download may go from http to https, however the scheme is written."""
+    """A download follows a redirect from http to https, even if the scheme is in upper case."""
     with RawServer(keep_alive(answer(b"x")), tls=authority.good.server_context()) as server:
         target = server.url.replace("https:", "HTTPS:")
         with RawServer(keep_alive(answer(b"", f"Location: {target}/", status=302))) as plain:
@@ -190,7 +190,7 @@ def test_redirect_to_https(authority: Authority, make_transport: MakeTransport) 
 
 
 def test_truncated_over_tls(authority: Authority, make_transport: MakeTransport) -> None:
-    """An answer that is cut off without a word is not taken for whole."""
+    """A response over TLS that is cut off without a close_notify alert is not accepted as complete."""
 
     def script(server: RawServer, connection: socket.socket) -> None:
         server.read_request(connection)

@@ -1,4 +1,4 @@
-"""The classic faults of TLS over real sockets: each names its case and its remedy, and no server is told anything."""
+"""Common TLS faults over real sockets: the error names the cause and the remedy, and no server gets the request."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def authority(tmp_path: Path) -> Authority:
 def refused(
     make: MakeTransport, tls: TlsSettings, context: ssl.SSLContext, *, clock_check: ClockCheck | None = None
 ) -> tuple[str, str]:
-    """Kind and text of the NetworkError that a server with these rules leads to; it is asked for its time at most."""
+    """Kind and text of the NetworkError that a server with this context causes; it may only be asked for its time."""
     with RawServer(keep_alive(answer(b"x")), tls=context) as server:
         with pytest.raises(NetworkError) as caught:
             make(tls, clock_check=clock_check).send(
@@ -45,12 +45,12 @@ def refused(
 
 
 def trusting(authority: Authority) -> TlsSettings:
-    """The settings of an operator whose ServerCertificate is this authority's."""
+    """Settings whose ServerCertificate is that of this authority."""
     return TlsSettings(ca_file=authority.certificate)
 
 
 def test_unknown_authority(authority: Authority, make_transport: MakeTransport) -> None:
-    """A certificate of an authority that nobody named leads to ServerCertificate."""
+    """For a certificate of an unknown authority, the error recommends ServerCertificate."""
     assert (
         "certificate-unknown",
         "its certificate is not trusted (unable to get local issuer certificate): its issuer is unknown; name the "
@@ -59,14 +59,14 @@ def test_unknown_authority(authority: Authority, make_transport: MakeTransport) 
 
 
 def test_self_signed(authority: Authority, make_transport: MakeTransport) -> None:
-    """A certificate that signed itself is called so."""
+    """A self-signed certificate is reported as such."""
     kind, text = refused(make_transport, TlsSettings(), authority.self_signed("127.0.0.1").server_context())
     assert "certificate-self-signed" == kind
     assert text.endswith("it is self-signed; if you trust it, name it in ServerCertificate [TLS01]")
 
 
 def test_wrong_host(authority: Authority, make_transport: MakeTransport) -> None:
-    """A certificate for another host leads to the host name."""
+    """For a certificate for another host, the error recommends checking the host name."""
     kind, text = refused(make_transport, trusting(authority), authority.issue("other.example").server_context())
     assert "certificate-host" == kind
     assert "certificate is not valid for '127.0.0.1'" in text
@@ -74,7 +74,7 @@ def test_wrong_host(authority: Authority, make_transport: MakeTransport) -> None
 
 
 def test_expired(authority: Authority, make_transport: MakeTransport) -> None:
-    """An expired certificate is to be renewed."""
+    """For an expired certificate, the error recommends renewing it."""
     pair = authority.issue("127.0.0.1", start=NOW - 3 * DAY, end=NOW - 2 * DAY)
     kind, text = refused(make_transport, trusting(authority), pair.server_context())
     assert "certificate-expired" == kind
@@ -82,7 +82,7 @@ def test_expired(authority: Authority, make_transport: MakeTransport) -> None:
 
 
 def test_not_yet_valid(authority: Authority, make_transport: MakeTransport) -> None:
-    """A certificate that is not valid yet leads to the clock, and is refused all the same."""
+    """For a certificate that is not yet valid, which is refused, the error recommends checking the clock."""
     pair = authority.issue("127.0.0.1", start=NOW + DAY, end=NOW + 2 * DAY)
     kind, text = refused(make_transport, trusting(authority), pair.server_context())
     assert "certificate-early" == kind
@@ -90,7 +90,7 @@ def test_not_yet_valid(authority: Authority, make_transport: MakeTransport) -> N
 
 
 def test_wrong_clock_by_a_file(authority: Authority, make_transport: MakeTransport, tmp_path: Path) -> None:
-    """Where the client has written a file later than now, the clock is at fault, and the certificate still refused."""
+    """If a file of the client has a time in the future, the clock is blamed, and the certificate is still refused."""
     pair = authority.issue("127.0.0.1", start=NOW + DAY, end=NOW + 2 * DAY)
     journal = tmp_path / "journal.json"
     journal.touch()
@@ -104,7 +104,7 @@ def test_wrong_clock_by_a_file(authority: Authority, make_transport: MakeTranspo
 
 
 def test_wrong_clock_by_the_server(authority: Authority, make_transport: MakeTransport) -> None:
-    """Where a verified answer said another time, the clock is at fault when a certificate expires."""
+    """If a verified server has reported another time, the clock is blamed for a certificate that seems expired."""
     said = datetime.now(timezone.utc) - timedelta(days=3)
     clock_check = ClockCheck()
     date = f"Date: {format_datetime(said, usegmt=True)}"
@@ -117,7 +117,7 @@ def test_wrong_clock_by_the_server(authority: Authority, make_transport: MakeTra
 
 
 def test_wrong_clock_by_an_unproven_server(authority: Authority, make_transport: MakeTransport) -> None:
-    """Where nothing else shows the time, the server that seems out of date is asked for it, and told nothing."""
+    """Without other evidence, a server whose certificate seems expired is asked for the time, and sent nothing else."""
     said = datetime.now(timezone.utc) - timedelta(days=3)
     script = keep_alive(answer(b"", f"Date: {format_datetime(said, usegmt=True)}"))
     pair = authority.issue("127.0.0.1", start=NOW - 4 * DAY, end=NOW - 2 * DAY)
@@ -131,7 +131,7 @@ def test_wrong_clock_by_an_unproven_server(authority: Authority, make_transport:
 
 
 def test_look(authority: Authority, make_transport: MakeTransport) -> None:
-    """What a server shows can be looked at, whatever is wrong with it."""
+    """A server's certificates can be retrieved even if expired and for another host; an invalid date becomes None."""
     pair = authority.issue("other.example", start=NOW - 3 * DAY, end=NOW - 2 * DAY)
     pair.certificate.write_bytes(pair.certificate.read_bytes() + authority.certificate.read_bytes())
     with RawServer(keep_alive(answer(b"", "Date: never")), tls=pair.server_context()) as server:
@@ -147,7 +147,7 @@ def test_look(authority: Authority, make_transport: MakeTransport) -> None:
 def test_client_certificate_refused(
     authority: Authority, make_transport: MakeTransport, tmp_path: Path, version: ssl.TLSVersion
 ) -> None:
-    """A server that doesn't trust the device's certificate says so, and so does the client."""
+    """If the server doesn't trust the device's certificate, the error says so."""
     context = authority.good.server_context(client_ca=authority.certificate)
     context.maximum_version = version
     stranger = Authority(tmp_path / "stranger").issue("device")
@@ -159,7 +159,7 @@ def test_client_certificate_refused(
 
 
 def test_client_certificate_missing(authority: Authority, make_transport: MakeTransport) -> None:
-    """A server that demands a client certificate and gets none leads to HttpsClient.Certificate."""
+    """If the server requires a client certificate and gets none, the error recommends HttpsClient.Certificate."""
     context = authority.good.server_context(client_ca=authority.certificate)
     kind, text = refused(make_transport, trusting(authority), context)
     assert "client-certificate" == kind
@@ -167,7 +167,7 @@ def test_client_certificate_missing(authority: Authority, make_transport: MakeTr
 
 
 def test_client_certificate_missing_before_tls_1_3(authority: Authority, make_transport: MakeTransport) -> None:
-    """TLS 1.2 has no word for a missing client certificate; the client names it among the causes."""
+    """TLS 1.2 has no alert for a missing client certificate, so the error names it as a possible cause."""
     context = authority.good.server_context(client_ca=authority.certificate)
     context.maximum_version = ssl.TLSVersion.TLSv1_2
     kind, text = refused(make_transport, trusting(authority), context)
@@ -208,7 +208,7 @@ HANDSHAKES = {
 
 @pytest.mark.parametrize("name", HANDSHAKES)
 def test_handshakes(make_transport: MakeTransport, name: str) -> None:
-    """A handshake that fails names its case."""
+    """The error for a failed handshake names the cause."""
     script, kind, said = HANDSHAKES[name]
     with RawServer(script) as server, pytest.raises(NetworkError) as caught:
         make_transport().send(Request("GET", f"https://127.0.0.1:{server.port}"))
@@ -217,7 +217,7 @@ def test_handshakes(make_transport: MakeTransport, name: str) -> None:
 
 
 def test_http_to_a_tls_port(authority: Authority, make_transport: MakeTransport) -> None:
-    """Plain http to a port that speaks TLS leads to https."""
+    """For plain http to a TLS port, the error recommends https."""
     with (
         RawServer(raw(b"\x15\x03\x01\x00\x02\x02\x46")) as server,
         pytest.raises(NetworkError, match="it speaks TLS on this port; write https instead of http") as caught,

@@ -1,4 +1,4 @@
-"""The operator's certificates: files and directories, faults at the start, renewal without a restart."""
+"""The operator's certificates: files and directories, faults at startup, renewal without a restart."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def other(tmp_path: Path) -> Authority:
 
 
 def is_trusted(transport: object, authority: Authority) -> bool:
-    """Whether a server with this authority's certificate gets a request."""
+    """Whether a server with a certificate of this authority is sent a request."""
     with RawServer(raw(answer(b"x")), tls=authority.good.server_context()) as server:
         try:
             transport.send(Request("GET", server.url))  # type: ignore[attr-defined]
@@ -47,7 +47,7 @@ def is_trusted(transport: object, authority: Authority) -> bool:
 def test_several_in_a_file(
     authority: Authority, other: Authority, make_transport: MakeTransport, tmp_path: Path
 ) -> None:
-    """Every certificate of the file is trusted."""
+    """All certificates in a file are trusted."""
     file = tmp_path / "both.pem"
     file.write_bytes(b"a comment\n" + authority.certificate.read_bytes() + other.certificate.read_bytes())
     transport = make_transport(TlsSettings(ca_file=file))
@@ -55,7 +55,7 @@ def test_several_in_a_file(
 
 
 def test_directory(authority: Authority, other: Authority, make_transport: MakeTransport, tmp_path: Path) -> None:
-    """Of a directory every file *.pem, *.crt and *.cer is trusted, without hashed names; others are left alone."""
+    """The *.pem and *.CRT files in a directory are trusted, without hashed names, whatever else is there."""
     directory = tmp_path / "directory"
     directory.mkdir()
     (directory / "a.pem").write_bytes(authority.certificate.read_bytes())
@@ -68,7 +68,7 @@ def test_directory(authority: Authority, other: Authority, make_transport: MakeT
 def test_renewed_authority(
     authority: Authority, other: Authority, make_transport: MakeTransport, tmp_path: Path
 ) -> None:
-    """A file that was replaced holds for the next connection; what it no longer has is no longer trusted."""
+    """A replaced file takes effect at the next connection; certificates that it no longer contains are not trusted."""
     file = tmp_path / "ca.pem"
     file.write_bytes(other.certificate.read_bytes())
     transport = make_transport(TlsSettings(ca_file=file))
@@ -81,7 +81,7 @@ def test_renewed_authority(
 def test_renewed_by_something_unusable(
     authority: Authority, make_transport: MakeTransport, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A file that became unusable is complained about once, and what it held before stays trusted."""
+    """A file that becomes unusable causes a single warning, and its previous certificates stay trusted."""
     file = tmp_path / "ca.pem"
     file.write_bytes(authority.certificate.read_bytes())
     transport = make_transport(TlsSettings(ca_file=file))
@@ -94,7 +94,7 @@ def test_renewed_by_something_unusable(
 
 
 def test_renewed_client_certificate(authority: Authority, make_transport: MakeTransport, tmp_path: Path) -> None:
-    """A client certificate that was replaced is shown at the next connection."""
+    """A replaced client certificate is used for the next connection."""
     context = authority.good.server_context(client_ca=authority.certificate)
     mine, stranger = authority.issue("device"), Authority(tmp_path / "stranger").issue("device")
     certificate, key = tmp_path / "client.pem", tmp_path / "client.key"
@@ -113,18 +113,18 @@ def test_renewed_client_certificate(authority: Authority, make_transport: MakeTr
 
 
 def expired(authority: Authority) -> Pair:
-    """A certificate whose time is over."""
+    """An expired certificate."""
     return authority.issue("127.0.0.1", start=NOW - 3 * DAY, end=NOW - 2 * DAY)
 
 
 def early(authority: Authority) -> Pair:
-    """A certificate whose time has not come."""
+    """A certificate that is not yet valid."""
     return authority.issue("127.0.0.1", start=NOW + DAY, end=NOW + 2 * DAY)
 
 
 @pytest.mark.parametrize("make", [expired, early])
 def test_out_of_date(authority: Authority, caplog: pytest.LogCaptureFixture, make: Callable[[Authority], Pair]) -> None:
-    """An authority out of date is a warning with file, subject and date, and the system's CAs still hold."""
+    """A trusted certificate that is out of date causes a warning with its file, subject and date, and no error."""
     file = make(authority).certificate
     TlsRules(TlsSettings(ca_file=file))
     assert 1 == len(caplog.messages)
@@ -133,7 +133,7 @@ def test_out_of_date(authority: Authority, caplog: pytest.LogCaptureFixture, mak
 
 
 def test_some_expired(authority: Authority, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Where another certificate holds, only the expired one is complained about."""
+    """If a file contains a valid and an expired certificate, only the expired one causes a warning."""
     file = tmp_path / "both.pem"
     file.write_bytes(expired(authority).certificate.read_bytes() + authority.certificate.read_bytes())
     TlsRules(TlsSettings(ca_file=file))
@@ -143,7 +143,7 @@ def test_some_expired(authority: Authority, tmp_path: Path, caplog: pytest.LogCa
 
 
 def test_expired_client_certificate(authority: Authority, caplog: pytest.LogCaptureFixture) -> None:
-    """An expired client certificate is a warning by its own name: whether it will do is the server's decision."""
+    """An expired client certificate only causes a warning that names its setting: the server may still accept it."""
     pair = expired(authority)
     TlsRules(TlsSettings(certificate=pair.certificate, key=pair.key))
     assert 1 == len(caplog.messages)
@@ -157,7 +157,7 @@ def _der(authority: Authority) -> bytes:
 def test_binary_form(
     authority: Authority, make_transport: MakeTransport, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A certificate in DER form is trusted like one in PEM form, as *.cer files often are."""
+    """A certificate in DER form, as in many *.cer files, is trusted like one in PEM form."""
     file = tmp_path / "ca.cer"
     file.write_bytes(_der(authority))
     assert is_trusted(make_transport(TlsSettings(ca_file=file)), authority)
@@ -183,7 +183,7 @@ def test_one_bad_file_in_a_directory(
     caplog: pytest.LogCaptureFixture,
     name: str,
 ) -> None:
-    """Of a directory what can be used is trusted; what can't is named in a warning."""
+    """The usable files in a directory are trusted; each unusable one is named in a warning."""
     directory = _directory(tmp_path / "directory")
     (directory / "a.pem").write_bytes(BAD_NEIGHBOURS[name](other))
     (directory / "b.pem").write_bytes(authority.certificate.read_bytes())
@@ -205,7 +205,7 @@ def test_one_bad_certificate_in_a_file(
     caplog: pytest.LogCaptureFixture,
     name: str,
 ) -> None:
-    """Of a file with a malformed certificate the others are trusted, and the file is named in a warning."""
+    """If a file contains a malformed certificate, the other ones are trusted, and a warning names the file."""
     file = tmp_path / "bundle.pem"
     good = authority.certificate.read_bytes()
     file.write_bytes(BAD_NEIGHBOURS[name](other) + b"\n" + good if name == "damaged" else good + good[:200])
@@ -219,7 +219,7 @@ def test_one_bad_certificate_in_a_file(
 def test_renewed_beside_a_bad_file(
     authority: Authority, other: Authority, make_transport: MakeTransport, tmp_path: Path
 ) -> None:
-    """A file that was bad from the start doesn't keep others from being renewed."""
+    """A file that is added to a directory later is loaded, even if another one was unusable from the start."""
     directory = _directory(tmp_path / "directory")
     (directory / "bad.pem").write_text("garbage")
     transport = make_transport(TlsSettings(ca_file=directory))
@@ -230,7 +230,7 @@ def test_renewed_beside_a_bad_file(
 def test_client_certificate_renewed_without_authority(
     authority: Authority, make_transport: MakeTransport, tmp_path: Path
 ) -> None:
-    """Where ServerCertificate never held anything, a renewed client certificate is used nevertheless."""
+    """A renewed client certificate is used even if ServerCertificate was never usable."""
     pair = authority.issue("device")
     certificate, key = tmp_path / "client.pem", tmp_path / "client.key"
     stranger = Authority(tmp_path / "stranger").issue("device")
@@ -288,7 +288,7 @@ USELESS: dict[str, Callable[[Authority, Path], Path]] = {
 
 @pytest.mark.parametrize("name", USELESS)
 def test_useless_authorities(authority: Authority, tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str) -> None:
-    """A ServerCertificate that can't be used is a warning: fewer servers are trusted than was asked for, never more."""
+    """An unusable ServerCertificate causes a warning and no error."""
     path = USELESS[name](authority, tmp_path)
     TlsRules(TlsSettings(ca_file=path))
     assert 1 == len(caplog.messages)
@@ -337,7 +337,7 @@ UNUSABLE: dict[str, tuple[str, str, Callable[[Authority, Path], TlsSettings]]] =
 
 @pytest.mark.parametrize("name", UNUSABLE)
 def test_unusable_files(authority: Authority, tmp_path: Path, name: str) -> None:
-    """A client certificate or its key that can't be used is a ConfigError that names the key of the configuration."""
+    """An unusable client certificate or key causes a ConfigError that names the setting."""
     key, remedy, settings = UNUSABLE[name]
     with pytest.raises(ConfigError) as caught:
         TlsRules(settings(authority, tmp_path))

@@ -1,4 +1,4 @@
-"""A device key in a token: a real software token behind a real engine, and a scripted openssl where there is none."""
+"""A device key in a token: a software token used through an engine, and a scripted openssl for the provider."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ class SoftToken:
     """A software token with two keys.
 
     Attributes:
-        program: an openssl that finds the token, and notes how it was called.
-        calls: these notes.
+        program: an openssl program that finds the token and records its calls.
+        calls: the file with the recorded calls.
     """
 
     program: Path
@@ -49,7 +49,7 @@ def run(*arguments: str, environment: dict[str, str] | None = None) -> str:
 
 @pytest.fixture(scope="session")
 def token(tmp_path_factory: pytest.TempPathFactory) -> SoftToken:
-    """A token of SoftHSM, reached by the engine of libp11; skips where one of them is missing."""
+    """A token of SoftHSM, used through the engine of libp11; skips the test if one of them is missing."""
     modules = [*glob.glob("/usr/lib*/softhsm/libsofthsm2.so"), *glob.glob("/usr/lib/*/softhsm/libsofthsm2.so")]
     if shutil.which("softhsm2-util") is None or not modules:
         pytest.skip("there is no SoftHSM (Debian: softhsm2)")
@@ -87,7 +87,7 @@ def token(tmp_path_factory: pytest.TempPathFactory) -> SoftToken:
 
 @pytest.fixture
 def make_key(token: SoftToken) -> MakeKey:
-    """Makes key stores over the token."""
+    """Makes key stores for the token."""
 
     def make(text: str, passphrase: Passphrase = no_passphrase, *, engine: str = "pkcs11") -> TokenKey:
         return TokenKey(parse_token_uri(text), passphrase, engine=engine, program=str(token.program))
@@ -96,13 +96,13 @@ def make_key(token: SoftToken) -> MakeKey:
 
 
 def public_pem(key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey) -> str:
-    """Its public key."""
+    """The public key of a private key, as PEM."""
     return key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
 
 
 @pytest.mark.parametrize("engine", ["pkcs11", ""], ids=["named", "found"])
 def test_rsa_in_a_token(make_key: MakeKey, engine: str) -> None:
-    """An RSA key in a token gives its public key and signs as the same key in a file does."""
+    """An RSA key in a token returns its public key and makes the same signatures as the key in a file."""
     key = make_key("pkcs11:token=device;object=rsa", lambda: PIN, engine=engine)
     assert not key.ensure(kind=KeyType.RSA)
     assert public_pem(RSA) == key.public_key_pem()
@@ -110,14 +110,14 @@ def test_rsa_in_a_token(make_key: MakeKey, engine: str) -> None:
 
 
 def test_ecdsa_in_a_token(make_key: MakeKey) -> None:
-    """An ECDSA key in a token gives its public key and signs as the server verifies."""
+    """An ECDSA key in a token returns its public key, and its signatures are valid."""
     key = make_key("pkcs11:token=device;object=ec;type=private", lambda: PIN)
     assert public_pem(P256) == key.public_key_pem()
     assert CryptographyBackend().verify(public_pem(P256).encode(), MESSAGE, key.sign(MESSAGE))
 
 
 def test_pin_from_the_address(make_key: MakeKey, tmp_path: Path) -> None:
-    """A PIN in the address works, and so does a file that the address names."""
+    """A PIN in the URI works, and so does a file with the PIN that is named in the URI."""
     (tmp_path / "pin").write_bytes(PIN + b"\n")
     for secret in (f"pin-value={PIN.decode()}", f"pin-source=file:{tmp_path}/pin", f"pin-source={tmp_path}/pin"):
         for mark in "?;":
@@ -125,7 +125,7 @@ def test_pin_from_the_address(make_key: MakeKey, tmp_path: Path) -> None:
 
 
 def test_the_pin_is_seen_by_nobody(make_key: MakeKey, token: SoftToken) -> None:
-    """No PIN stands in the arguments or the environment of the openssl program, wherever it came from."""
+    """The PIN never appears in the arguments or the environment of the openssl program, whatever its source."""
     token.calls.unlink(missing_ok=True)
     make_key("pkcs11:token=device;object=rsa", lambda: PIN).sign(MESSAGE)
     make_key(f"pkcs11:token=device;object=rsa?pin-value={PIN.decode()}").sign(MESSAGE)
@@ -135,7 +135,7 @@ def test_the_pin_is_seen_by_nobody(make_key: MakeKey, token: SoftToken) -> None:
 
 
 def test_faults_of_a_token(make_key: MakeKey) -> None:
-    """A wrong token, key or PIN, no PIN and no engine are told apart, by messages that don't hold the PIN."""
+    """A wrong token, key or PIN, and a missing PIN or engine cause different errors, without the wrong PIN."""
     for text, secret, engine, fault in (
         ("pkcs11:token=other;object=rsa", PIN, "pkcs11", "there is no such token"),
         ("pkcs11:token=device;object=other", PIN, "pkcs11", "the token has no such private key"),
@@ -149,7 +149,7 @@ def test_faults_of_a_token(make_key: MakeKey) -> None:
 
 
 def test_a_refused_pin_is_not_tried_again(make_key: MakeKey, token: SoftToken) -> None:
-    """A token locks itself after a few wrong PINs, so a PIN that it has refused is not shown to it again."""
+    """A PIN that the token has refused is not tried again, since a token locks itself after a few wrong PINs."""
     key = make_key("pkcs11:token=device;object=rsa", lambda: b"271828")
     with pytest.raises(KeyFileError, match="not tried again before a restart"):
         key.public_key_pem()
@@ -160,21 +160,21 @@ def test_a_refused_pin_is_not_tried_again(make_key: MakeKey, token: SoftToken) -
 
 
 def test_a_key_in_a_token_is_never_made() -> None:
-    """A forced bootstrap and another type are refused: what is in the hardware is the operator's."""
+    """A forced bootstrap is refused: the operator manages the keys in a token."""
     key = TokenKey(parse_token_uri("pkcs11:object=a"), no_passphrase, program="/no/such/openssl")
     with pytest.raises(KeyFileError, match="cannot replace the key pkcs11:object=a: it is in a token"):
         key.ensure(replace=True)
 
 
 def test_another_type_in_a_token(make_key: MakeKey) -> None:
-    """A key of another type than the wanted one is said to be in a token."""
+    """If a key of another type is requested, the error says that the key is in a token."""
     with pytest.raises(KeyFileError, match=r"cannot generate another key: pkcs11:.*is in a token and of another type"):
         make_key("pkcs11:token=device;object=ec", lambda: PIN).ensure(kind=KeyType.RSA)
 
 
 @pytest.fixture
 def provider(tmp_path: Path) -> SoftToken:
-    """An openssl that says it has the provider: it notes its arguments and uses a key in a file for the one named."""
+    """An openssl program that claims to have the provider, records its arguments, and uses a key in a file instead."""
     key, calls, program = tmp_path / "key.pem", tmp_path / "calls", tmp_path / "openssl"
     key.write_bytes(P256.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     program.write_text(
@@ -188,7 +188,7 @@ def provider(tmp_path: Path) -> SoftToken:
 
 
 def test_a_provider_is_preferred(provider: SoftToken) -> None:
-    """Where openssl has the provider pkcs11, and no engine is named, the key is reached through it."""
+    """If openssl has the provider pkcs11 and no engine is configured, the key is used through the provider."""
     key = TokenKey(TokenUri("pkcs11:object=a"), lambda: PIN, program=str(provider.program))
     assert public_pem(P256) == key.public_key_pem()
     assert CryptographyBackend().verify(public_pem(P256).encode(), MESSAGE, key.sign(MESSAGE))
@@ -200,7 +200,7 @@ def test_a_provider_is_preferred(provider: SoftToken) -> None:
 
 
 def test_a_key_of_no_type(tmp_path: Path) -> None:
-    """What no server verifies is refused when the device starts."""
+    """If openssl doesn't print a supported public key, the key is refused at the start."""
     program = tmp_path / "openssl"
     program.write_text("#!/bin/sh\necho nonsense\n")
     program.chmod(0o755)

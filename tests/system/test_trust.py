@@ -1,4 +1,4 @@
-"""Which files are trusted: nobody else could have written them, nor any directory or link on the way to them."""
+"""Which files are trusted: no other user could have written them, or any directory or link on their path."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a 
 
 @pytest.fixture
 def directory(tmp_path: Path) -> Path:
-    """A directory that is root's or ours, and so is all above it."""
+    """A directory that belongs to root or the current user, as do all directories above it."""
     made = tmp_path / "device"
     made.mkdir(mode=0o755)
     return made
@@ -27,7 +27,7 @@ def directory(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def file(directory: Path) -> Path:
-    """A file that nobody else can write."""
+    """A file that no other user can change."""
     made = directory / "etc" / "file"
     made.parent.mkdir(mode=0o755)
     made.write_text("x")
@@ -47,17 +47,17 @@ def trust() -> Trust:
 
 
 def test_good(trust: Trust, file: Path) -> None:
-    """A file that only its owner can write, in directories of which the same is true, has no fault."""
+    """A file is trusted if only its owner can write to it, and the same is true of the directories above it."""
     assert trust.permission_problem(file) is None
 
 
 def test_missing(trust: Trust, file: Path) -> None:
-    """What is missing has no fault of this kind."""
+    """A missing file has no permission problem."""
     assert trust.permission_problem(file.parent / "missing" / "more") is None
 
 
 def test_world_writable(trust: Trust, file: Path) -> None:
-    """A file that everybody can write has a fault, and the command that mends it stands with it."""
+    """A world-writable file is a problem, and the command in the message fixes it."""
     file.chmod(0o646)
     fault = told(trust.permission_problem(file))
     assert f"everybody can write to {file}; run 'chmod o-w {file}'" == fault
@@ -66,7 +66,7 @@ def test_world_writable(trust: Trust, file: Path) -> None:
 
 
 def test_directory(trust: Trust, file: Path) -> None:
-    """A directory on the way that everybody can write is as bad: a file in it can be replaced."""
+    """A world-writable directory on the path is a problem, too: files in it can be replaced."""
     file.parent.chmod(0o777)
     assert f"everybody can write to {file.parent}; run 'chmod o-w {file.parent}'" == told(
         trust.permission_problem(file)
@@ -74,19 +74,19 @@ def test_directory(trust: Trust, file: Path) -> None:
 
 
 def test_sticky_directory_on_the_way(trust: Trust, file: Path) -> None:
-    """In a sticky directory nobody can replace what belongs to another user."""
+    """A sticky directory on the path is no problem, since nobody can replace another user's files in it."""
     file.parent.chmod(0o1777)
     assert trust.permission_problem(file) is None
 
 
 def test_sticky_directory_itself(trust: Trust, file: Path) -> None:
-    """A sticky directory that is meant itself is refused: others can put files into it."""
+    """A sticky directory at the end of the path is a problem: other users can put files into it."""
     file.parent.chmod(0o1777)
     assert told(trust.permission_problem(file.parent)).startswith("everybody can write to")
 
 
 def test_path_with_a_space(trust: Trust, directory: Path) -> None:
-    """The command that is told can be pasted whatever the file is called."""
+    """The command in the message works for a path with spaces and quotes, too."""
     odd = directory / "a 'file'"
     odd.write_text("x")
     odd.chmod(0o666)
@@ -97,14 +97,14 @@ def test_path_with_a_space(trust: Trust, directory: Path) -> None:
 
 @needs_root
 def test_foreign_owner(trust: Trust, file: Path) -> None:
-    """A file of another user has a fault: he can change it whatever its mode."""
+    """A file of another user is a problem, since its owner can change it whatever its mode."""
     os.chown(file, STRANGER, 0)
     assert f"{file} belongs to user {STRANGER}; run 'chown root {file}'" == told(trust.permission_problem(file))
 
 
 @needs_root
 def test_foreign_directory(trust: Trust, file: Path) -> None:
-    """So has one in a directory of another user."""
+    """A file in a directory of another user is a problem, too."""
     os.chown(file.parent, STRANGER, 0)
     assert f"{file.parent} belongs to user {STRANGER}; run 'chown root {file.parent}'" == told(
         trust.permission_problem(file)
@@ -113,7 +113,7 @@ def test_foreign_directory(trust: Trust, file: Path) -> None:
 
 @needs_root
 def test_group(trust: Trust, file: Path) -> None:
-    """A group's right to write is a fault, but for the private group of a trusted user."""
+    """Write permission for a group is a problem, except for the private group of a trusted user."""
     file.chmod(0o664)
     assert trust.permission_problem(file) is None
     os.chown(file, 0, STRANGER)
@@ -123,7 +123,7 @@ def test_group(trust: Trust, file: Path) -> None:
 @needs_root
 @pytest.mark.skipif(shutil.which("setfacl") is None, reason="setfacl is missing")
 def test_access_list(trust: Trust, file: Path) -> None:
-    """With an access list the group's rights may be another user's: then they count as foreign."""
+    """With an ACL, the group permissions may apply to another user, so that write permission is a problem."""
     if subprocess.run(["setfacl", "-m", f"u:{STRANGER}:rw", str(file)], check=False, capture_output=True).returncode:
         pytest.skip("this file system has no access lists")
     assert told(trust.permission_problem(file)).startswith("group 0 can write to")
@@ -131,7 +131,7 @@ def test_access_list(trust: Trust, file: Path) -> None:
 
 @needs_root
 def test_link_of_another_user(trust: Trust, directory: Path, file: Path) -> None:
-    """A link that another user planted is a fault, even where it leads to a good file."""
+    """A symbolic link of another user is a problem, even if its target is trusted."""
     link = directory / "link"
     link.symlink_to(file)
     os.chown(link, STRANGER, 0, follow_symlinks=False)
@@ -140,7 +140,7 @@ def test_link_of_another_user(trust: Trust, directory: Path, file: Path) -> None
 
 @pytest.mark.parametrize("target", ["{directory}/etc/file", "etc/file", "../device/etc/file", "./etc/../etc/file"])
 def test_link_of_the_operator(trust: Trust, directory: Path, file: Path, target: str) -> None:
-    """A link of the operator's own is fine, and what it leads to is held against the same rules."""
+    """A symbolic link of a trusted user is no problem, and its target is checked by the same rules."""
     link = directory / "link"
     link.symlink_to(target.format(directory=directory))
     assert trust.permission_problem(link) is None
@@ -149,14 +149,14 @@ def test_link_of_the_operator(trust: Trust, directory: Path, file: Path, target:
 
 
 def test_linked_directory(trust: Trust, directory: Path, file: Path) -> None:
-    """The target of a link to a directory counts, and so does everything above it."""
+    """The target of a symbolic link to a directory on the path is checked as well."""
     (directory / "short").symlink_to(file.parent)
     file.parent.chmod(0o777)
     assert told(trust.permission_problem(directory / "short" / "file")).startswith("everybody can write to")
 
 
 def test_circle(trust: Trust, directory: Path) -> None:
-    """Links in a circle end the look."""
+    """A loop of symbolic links ends the check, without a problem."""
     (directory / "one").symlink_to("two")
     (directory / "two").symlink_to("one")
     assert trust.permission_problem(directory / "one") is None
@@ -164,7 +164,7 @@ def test_circle(trust: Trust, directory: Path) -> None:
 
 @needs_root
 def test_root_directory(directory: Path, file: Path) -> None:
-    """With --root the owner of that directory is trusted, and what lies above it isn't looked at."""
+    """With --root, the owner of that directory is trusted, and the directories above it are not checked."""
     directory.parent.chmod(0o777)
     for one in (directory, file.parent, file):
         os.chown(one, STRANGER, STRANGER)
@@ -177,7 +177,7 @@ def test_root_directory(directory: Path, file: Path) -> None:
 
 @needs_root
 def test_link_out_of_the_root_directory(directory: Path, file: Path, tmp_path: Path) -> None:
-    """A link that leads out of the root directory is followed by the rules of a real device."""
+    """The target of a symbolic link that leads out of the root directory is checked as well."""
     outside = tmp_path / "outside"
     outside.mkdir()
     (outside / "file").write_text("x")
@@ -189,12 +189,12 @@ def test_link_out_of_the_root_directory(directory: Path, file: Path, tmp_path: P
 
 
 def test_root_directory_that_is_missing(tmp_path: Path) -> None:
-    """A root directory that isn't there trusts nobody more."""
+    """With a missing root directory, only root and the current user are trusted."""
     assert frozenset({0, os.geteuid()}) == Trust.below(tmp_path / "missing").owners
 
 
 def test_program(trust: Trust, file: Path) -> None:
-    """A program must be there, be executable and be nobody else's to change."""
+    """A program must be executable, and no other user may be able to change it."""
     assert f"{file} is missing or not executable; install the program there, with mode 755" == told(
         trust.program_problem(file)
     )
@@ -205,45 +205,45 @@ def test_program(trust: Trust, file: Path) -> None:
 
 
 class TestExposure:
-    """Who else can read a secret."""
+    """Which other users can read a secret."""
 
     @pytest.fixture(autouse=True)
     def _open(self, tmp_path: Path) -> None:
-        """Let others into the directories that pytest keeps to itself, as far as they are ours alone."""
+        """Let other users into the test's directory, and don't check the directories above it."""
         self.opened = Trust(tmp_path, frozenset({0, os.geteuid()}))
         tmp_path.chmod(0o755)
 
     def test_private(self, file: Path) -> None:
-        """A private file is no business of anybody's."""
+        """No other user can read a private file."""
         file.chmod(0o600)
         assert self.opened.exposure(file) is None
 
     def test_everybody(self, file: Path) -> None:
-        """A file that everybody can read is named with the command that mends it."""
+        """A world-readable file is reported, with the command that fixes it."""
         assert f"everybody can read {file}; run 'chmod o-r {file}'" == told(self.opened.exposure(file))
 
     def test_hidden(self, file: Path) -> None:
-        """A private directory on the way keeps everybody out, whatever the file's own mode."""
+        """No other user can read a world-readable file in a private directory."""
         file.parent.chmod(0o700)
         assert self.opened.exposure(file) is None
 
     @needs_root
     def test_group(self, file: Path) -> None:
-        """A group that isn't ours is others."""
+        """Read permission for a group is reported, except for the client's own group."""
         file.chmod(0o640)
         assert self.opened.exposure(file) is None
         os.chown(file, 0, STRANGER)
         assert f"group {STRANGER} can read {file}; run 'chmod g-r {file}'" == told(self.opened.exposure(file))
 
     def test_nothing(self, file: Path) -> None:
-        """What is missing, and what is no file, shows nothing."""
+        """A missing file and a directory are not reported."""
         assert self.opened.exposure(file.parent / "missing") is None
         assert self.opened.exposure(file.parent) is None
 
 
 @needs_root
 def test_program_out_of_reach(directory: Path) -> None:
-    """A program behind a directory that we may not enter is missing for us; nothing worse happens."""
+    """A program in a directory that the client may not enter is reported as missing, and no exception is raised."""
     code = (
         "import os, pathlib, sys; from mender_client.system.trust import Trust\n"
         "import mender_client.app.file_checks, shlex\n"

@@ -1,4 +1,4 @@
-"""A few threads that do what is handed to them."""
+"""A small pool of threads."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from waiting import wait_until
 
 
 def held(done: list[str], name: str, go: threading.Event) -> Callable[[], None]:
-    """Work that ends when it may."""
+    """A task that waits for ``go``, and then records that it is done and in which thread."""
 
     def work() -> None:
         assert go.wait(60)
@@ -20,12 +20,12 @@ def held(done: list[str], name: str, go: threading.Event) -> Callable[[], None]:
 
 
 def running(name: str) -> int:
-    """How many threads of this name there are."""
+    """The number of threads with this name."""
     return sum(thread.name == name for thread in threading.enumerate())
 
 
 def test_so_many_at_once() -> None:
-    """No more are at work than is allowed; the others wait for them, and each is done once."""
+    """No more threads are started than allowed; the other tasks wait for them, and each task is run once."""
     workers, go = Workers(2, "two"), threading.Event()
     done: list[str] = []
     for number in range(5):
@@ -39,7 +39,7 @@ def test_so_many_at_once() -> None:
 
 
 def test_idle_threads_end() -> None:
-    """A thread that has nothing to do for a while ends; what comes then has a new one."""
+    """Idle threads end after a while, and tasks submitted at about that time are still run."""
     workers, go = Workers(3, "idle", idle_seconds=0.001), threading.Event()
     go.set()
     done: list[str] = []
@@ -53,7 +53,7 @@ def test_idle_threads_end() -> None:
 
 
 def test_closed() -> None:
-    """What hasn't begun when they are closed is forgotten, and what has is waited for."""
+    """Closing discards the tasks that have not begun and all later ones, and waits for those that have."""
     workers, go = Workers(1, "closed"), threading.Event()
     done: list[str] = []
     workers.submit(held(done, "begun", go))

@@ -1,4 +1,4 @@
-"""A small disk that can really be full, or read-only."""
+"""A small disk that can be filled up or made read-only."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 
 @contextlib.contextmanager
 def small_disk(directory: Path, *, kib: int = 64) -> Iterator[Path]:
-    """Mount a tmpfs of so many KiB at the directory; skips the test where mounting isn't allowed."""
+    """Mount a tmpfs of ``kib`` KiB at the directory; skips the test if mounting isn't allowed."""
     directory.mkdir()
     argv = ["mount", "-t", "tmpfs", "-o", f"size={kib}k,mode=0700", "tmpfs", str(directory)]
     done = subprocess.run(argv, capture_output=True, text=True, check=False) if os.geteuid() == 0 else None
@@ -26,14 +26,14 @@ def small_disk(directory: Path, *, kib: int = 64) -> Iterator[Path]:
 
 
 def fill(directory: Path) -> None:
-    """Use up every byte of the disk."""
+    """Fill the disk completely."""
     with open(directory / "ballast", "wb", buffering=0) as file, contextlib.suppress(OSError):
         while file.write(b"x" * 4096):
             pass
 
 
 def empty(directory: Path) -> None:
-    """Give the bytes back that ``fill`` has used."""
+    """Free the space that ``fill`` has used."""
     (directory / "ballast").unlink()
 
 
