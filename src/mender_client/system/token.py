@@ -20,7 +20,7 @@ from .secretfile import read_secret
 
 _DEFAULT = "pkcs11"
 _HOW = "pass it with --passphrase-file FILE, or by pin-source=/FILE in the URI"
-_REFUSED = "the token rejects the PIN; it is not tried again before a restart, or the token may lock itself"
+_REFUSED = "the token rejects the PIN; it is not tried again before a restart or a reload, or the token may lock itself"
 _CAUSES = (
     ("PIN incorrect", _REFUSED, _HOW),
     ("PIN invalid", _REFUSED, _HOW),
