@@ -44,12 +44,10 @@ def test_wait(clock: SystemClock) -> None:
 
 
 def test_wake(clock: SystemClock) -> None:
-    """A wake ends a wait that begins later; after a hundred thousand wakes, waits soon last their full time again."""
+    """A wake ends a wait that begins later, but even a hundred thousand wakes end no more than one wait."""
     for _ in range(100_000):
         clock.wake()
     assert waited(clock, NEVER_S) < PATIENCE_S
-    while waited(clock, 0.05) < 0.05:
-        pass
     assert waited(clock, 0.05) >= 0.05
 
 

@@ -13,6 +13,8 @@ from mender_client.errors import Interrupted
 
 _A_WEEK_SECONDS = 7 * 86400.0
 """poll takes its timeout in milliseconds as a 31-bit number; a longer wait is split."""
+_PIPE_BYTES = 65536
+"""All that a pipe holds: however often a wait was woken, the next one lasts its full time."""
 
 EARLIEST_PLAUSIBLE_TIME = datetime.fromisoformat(RELEASED).replace(tzinfo=timezone.utc)
 """The release date of this version: a wall clock that shows an earlier time is not set."""
@@ -52,7 +54,7 @@ class SystemClock:
             self._alive()
             left = max(end - self.monotonic(), 0.0)
             if self._poll.poll(min(left, self._longest_wait_seconds) * 1000):
-                os.read(self._reader, 4096)
+                os.read(self._reader, _PIPE_BYTES)
                 return
             if left <= self._longest_wait_seconds:
                 return
