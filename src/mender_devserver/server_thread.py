@@ -155,10 +155,10 @@ class ServerThread:
     def _run(self) -> None:
         try:
             asyncio.run(self._serve())
-        except BaseException as error:
-            if self._ready.done():
-                raise
+        except NetworkError as error:
             self._ready.set_exception(error)
+        finally:
+            self._ready.cancel()  # start() must not wait for ever after any other error either
 
     async def _serve(self) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
