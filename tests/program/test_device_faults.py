@@ -15,6 +15,7 @@ import pytest
 
 from calling import call
 from core.artifact.forge import Forge, dump, tar, tar_file
+from mender_devserver.certificate import provide_certificate
 from program.conftest import MakeDevice
 from program.stage import DEVICE_TYPE, LEAVE, MAC, PROGRAM, Device
 from waiting import wait_until
@@ -44,6 +45,33 @@ def test_wrong_identity(device: Device) -> None:
     assert [] == device.server.requests
     device.write_script(IDENTITY, f"echo mac={MAC}")
     daemon.wait_for("authorised by")
+
+
+PIPES = {
+    "etc/mender/mender.conf": "is not valid JSON",
+    "var/lib/mender/mender.conf": "is not valid JSON",
+    "var/lib/mender/mender-agent.pem": "cannot use",
+    "server.crt": "it contains no certificate",
+    "client.crt": "it contains no certificate",
+    "client.key": "it is empty",
+}
+
+
+@pytest.mark.parametrize("command", ["check-update", "doctor"])
+@pytest.mark.parametrize("name", PIPES)
+def test_pipe_without_a_writer(device: Device, name: str, command: str) -> None:
+    """A pipe in place of a file is reported like an empty file; no command waits for a writer."""
+    made = provide_certificate(device.root / "made")
+    files = {"server.crt": made.authority, "client.crt": made.chain, "client.key": made.key}
+    paths = {file: device.write(file, source.read_text()) for file, source in files.items()}
+    if name in paths:
+        client = {"Certificate": str(paths["client.crt"]), "Key": str(paths["client.key"])}
+        settings = {"ServerCertificate": str(paths["server.crt"]), "HttpsClient": client}
+        device.configure(ServerURL="https://127.0.0.1:1", **settings)
+    (device.root / name).unlink(missing_ok=True)
+    os.mkfifo(device.root / name, 0o600)
+    done = device.call(command)
+    assert PIPES[name] in done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("how", ["missing", "not executable", "no interpreter"])

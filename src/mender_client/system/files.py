@@ -178,6 +178,21 @@ def _open_at_once(name: str, flags: int) -> int:
     return os.open(name, flags | os.O_NONBLOCK)
 
 
+def open_input(path: Path) -> BinaryIO:
+    """Open a file named by the operator for reading; a pipe that no process has opened for writing is empty.
+
+    Raises:
+        OSError: it can't be opened.
+    """
+    return open(path, "rb", opener=_open_input)
+
+
+def _open_input(name: str, flags: int) -> int:
+    descriptor = _open_at_once(name, flags)
+    os.set_blocking(descriptor, True)  # what a writer has not written yet is waited for
+    return descriptor
+
+
 def open_own(path: Path) -> BinaryIO:
     """Open one of the client's own files for reading; a symbolic link, which may have been planted, is not followed.
 

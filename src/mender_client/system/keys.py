@@ -10,7 +10,7 @@ from mender_client.core.devicekey import KeyType, UnreadableKeyError, find_key_f
 from mender_client.errors import KeyFileError
 
 from .backend import Backend, PrivateKey, UnusableKeyError
-from .files import write_atomic
+from .files import open_input, write_atomic
 
 _LARGEST_FILE_BYTES = 64 * 1024
 
@@ -30,7 +30,7 @@ def read_key_file(file: Path) -> bytes:
         KeyFileError: it can't be read, or is too large to be a key.
     """
     try:
-        with file.open("rb") as stream:
+        with open_input(file) as stream:
             content = stream.read(_LARGEST_FILE_BYTES + 1)
     except OSError as error:
         text = f"cannot read the key {file}: {error.strerror}"

@@ -15,6 +15,8 @@ from mender_client.core.text import printable
 from mender_client.dataclass import dataclass
 from mender_client.errors import ConfigError, Diagnostic
 
+from .files import open_input
+
 _logger = logging.getLogger(__name__)
 _SUFFIXES = (".pem", ".crt", ".cer")
 _DER_SEQUENCE = b"\x30"
@@ -163,6 +165,8 @@ def _files(path: Path) -> Sequence[Path]:
 def _trust_file(context: ssl.SSLContext, file: Path) -> tuple[Sequence[Certificate], bool]:
     """Trust the certificates in a file; returns the valid ones, and whether all are; ValueError if none is."""
     data = _read(file)
+    if not data:  # OpenSSL would wait for the writer of a pipe
+        raise ValueError("it contains no certificate")
     try:
         context.load_verify_locations(file)
         is_whole = True
@@ -191,6 +195,8 @@ def _show(context: ssl.SSLContext, certificate: Path, key: Path | None) -> None:
     if key is not None:
         with _loading(_KEY, key):
             content = _read(key)
+            if not content:
+                raise ValueError("it is empty")
         if b"ENCRYPTED" in content:
             text = f"{_KEY}: cannot load {key}: it is encrypted with a passphrase"
             raise ConfigError([Diagnostic("TLS15", text, "store the key without one, mode 0600")])
@@ -209,7 +215,7 @@ def _show(context: ssl.SSLContext, certificate: Path, key: Path | None) -> None:
 
 
 def _read(path: Path) -> bytes:
-    with path.open("rb") as file:
+    with open_input(path) as file:
         return file.read(MAXIMUM_BYTES)
 
 

@@ -11,6 +11,7 @@ from mender_client import TYPE_CHECKING
 from mender_client.core.text import printable
 from mender_client.dataclass import dataclass
 from mender_client.errors import ConfigError, Diagnostic
+from mender_client.system.files import open_input
 
 from .keys import ACCEPTED_KEYS, CLOSED_OBJECTS, RETIRED_KEYS, Key, KeySet
 from .settings import KEYS, Config, build_config
@@ -142,7 +143,7 @@ class Reader:
     def read(self, path: Path) -> None:
         """Take the values of a file that no earlier file has set; a missing file has none."""
         try:
-            with path.open("rb") as file:
+            with open_input(path) as file:
                 data = file.read(_MAXIMUM_FILE_BYTES + 1)
         except FileNotFoundError:
             return

@@ -6,13 +6,14 @@ import json
 import stat
 import sys
 from collections.abc import Iterable
+from contextlib import nullcontext
 from pathlib import Path
 
 from mender_client import TYPE_CHECKING
 from mender_client.app.exitcodes import ExitCode
 from mender_client.app.paths import Paths
 from mender_client.errors import ConfigError, Diagnostic, StorageError
-from mender_client.system.files import make_directory, storage_errors, write_atomic
+from mender_client.system.files import make_directory, open_input, storage_errors, write_atomic
 
 from .commands import find_key, unknown_key
 from .config_file import ConfigFile
@@ -80,8 +81,8 @@ def _value(key: Key, text: str) -> Any:
 
 
 def _content(path: Path) -> bytes | None:
-    with storage_errors("read", path):
-        return path.read_bytes() if path.exists() else None
+    with storage_errors("read", path), open_input(path) if path.exists() else nullcontext() as file:
+        return file.read() if file else None
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -10,6 +10,7 @@ from mender_client.app.config import KEYS, ConfigFindings, examine
 from mender_client.app.paths import Paths
 from mender_client.core.keyvalue import parse_key_value_file
 from mender_client.errors import ConfigError, StorageError
+from mender_client.system.files import open_input
 
 UNITS = "/etc/systemd/system"
 PACKAGED_UNITS = ("/usr/lib/systemd/system", "/lib/systemd/system")
@@ -100,7 +101,8 @@ def content(path: Path) -> bytes | None:
         StorageError: it can't be read.
     """
     try:
-        return path.read_bytes()
+        with open_input(path) as file:
+            return file.read()
     except FileNotFoundError:
         return None
     except OSError as error:
