@@ -1,4 +1,4 @@
-# One word for each thing that a developer does; `make help` lists them.
+# The targets for developers; `make help` lists them.
 
 PYTHON ?= python3
 VENV ?= $(or $(VIRTUAL_ENV),.venv)
@@ -27,18 +27,18 @@ SOURCES := src tests benchmarks demo tools support/modules/v3/rootfs-image
 .DEFAULT_GOAL := help
 .PHONY: help venv demo test coverage nightly check lint format docs screenshots site dist zipapp deb deb-check lock audit
 
-help: ## list these words
+help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 venv: $(DEV_STAMP) ## make the virtual environment (VENV=.venv) from PYTHON=python3, for development
 
-demo: $(DEMO_STAMP) ## update a simulated device, twice; ARGS="--help" tells more
+demo: $(DEMO_STAMP) ## update a simulated device, twice; ARGS="--help" describes the options
 	@"$(BIN)/python" demo/demo.py $(ARGS)
 
 # hundreds of processes start in the tests: none is to compile again what is compiled
 test: export PYTHONDONTWRITEBYTECODE =
 test: export TMPDIR := $(TEMPORARY)
-test: $(DEV_STAMP) ## run the tests in parallel; ARGS are given to pytest
+test: $(DEV_STAMP) ## run the tests in parallel; ARGS are passed to pytest
 	"$(BIN)/python" $(PYTEST) $(BY_FILE) --timeout 300 $(ARGS)
 
 coverage: export PYTHONDONTWRITEBYTECODE =
@@ -51,7 +51,7 @@ coverage: $(DEV_STAMP) ## the same, and print the branch coverage of core and cl
 	@"$(BIN)/coverage" report --include='*/core/*,*/client/*' --precision=1 --fail-under=95
 
 nightly: export PYTHONDONTWRITEBYTECODE =
-nightly: $(DEV_STAMP) ## all tests with their searches in full, coverage of everything, fuzz, kills and soak: hours
+nightly: $(DEV_STAMP) ## all tests with full searches, coverage of everything, fuzzing, kills and soak; takes hours
 	@"$(BIN)/coverage" erase
 	"$(BIN)/coverage" run $(PYTEST) --dist worksteal --timeout 7200 --nightly $(ARGS)
 	@"$(BIN)/coverage" combine --quiet
@@ -70,18 +70,18 @@ lint: $(DEV_STAMP) ## style and types
 	"$(BIN)/ruff" format --check $(SOURCES)
 	"$(BIN)/mypy"
 
-format: $(DEV_STAMP) ## put the sources into their form
+format: $(DEV_STAMP) ## format the sources
 	"$(BIN)/ruff" check --fix $(SOURCES)
 	"$(BIN)/ruff" format $(SOURCES)
 
-docs: $(DEV_STAMP) ## write anew what is generated: reference, messages, manual pages, shell completions
+docs: $(DEV_STAMP) ## regenerate what is derived from the code: reference, messages, manual pages, shell completions
 	"$(BIN)/python" tools/reference.py
 	"$(BIN)/python" tools/state_diagram.py
 	"$(BIN)/python" tools/manual.py
 	"$(BIN)/python" tools/completions.py
 	"$(BIN)/python" tools/messages.py
 
-site: $(DEV_STAMP) ## build the documents as a site into site/, strictly
+site: $(DEV_STAMP) ## build the documentation as a site in site/, strictly
 	NO_MKDOCS_2_WARNING=1 "$(BIN)/mkdocs" build --strict
 
 dist: $(DEV_STAMP) ## both distributions, zipapp, SBOM and SHA256SUMS in dist/, reproducibly
@@ -94,28 +94,28 @@ zipapp: $(DEV_STAMP) ## the client in one file, dist/mender-python-client.pyz
 deb: $(DEV_STAMP) ## the Debian packages, built by Debian's tools and checked by lintian, in dist/
 	packaging/build-deb "$(BIN)/python" dist
 
-deb-check: $(DEV_STAMP) ## install, use and purge them in a clean root directory; needs root, debootstrap and minutes
+deb-check: $(DEV_STAMP) ## install, use and purge them in a clean root directory; needs root, debootstrap and a few minutes
 	packaging/check-deb "$(BIN)/python" dist
 
-lock: $(DEV_STAMP) ## pin and hash anew what developers and devices install, in requirements/
+lock: $(DEV_STAMP) ## update the pinned versions and hashes in requirements/
 	$(LOCK) --upgrade --output-file requirements/dev.txt requirements/dev.in
 
-audit: $(DEV_STAMP) ## ask the public advisories about all that is pinned; needs the internet
+audit: $(DEV_STAMP) ## check all pinned packages against the public advisories; needs the internet
 	"$(BIN)/pip-audit" --strict --disable-pip --require-hashes --requirement requirements/dev.txt
 
-screenshots: $(DEV_STAMP) ## take the pictures of the dev server's page anew; needs chromium
+screenshots: $(DEV_STAMP) ## retake the screenshots of the dev server's page; needs chromium
 	@mkdir -p docs/images
 	PICTURES="$(CURDIR)/docs/images" "$(BIN)/python" -m pytest -q --nightly tests/page -k whole_round
 
 define make_venv
 	@test -x "$(BIN)/python" || { \
 		"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
-			echo 'cannot go on: "$(PYTHON)" is not Python 3.10 or newer; name one, as in: make demo PYTHON=python3.12' >&2; \
+			echo 'cannot continue: "$(PYTHON)" is not Python 3.10 or newer; specify one, as in: make demo PYTHON=python3.12' >&2; \
 			exit 1; \
 		}; \
 		"$(PYTHON)" -m venv "$(VENV)"; \
 	}
-	@echo 'installing into $(VENV) (once, and when what it needs changes)' >&2
+	@echo 'installing into $(VENV) (once, and whenever its requirements change)' >&2
 endef
 
 # both distributions, from this tree

@@ -164,7 +164,7 @@ class Device:
             return
         code, self._daemon = self._daemon.returncode, None
         if code != 0:
-            raise DeviceError(f"cannot go on: the client ended with exit code {code}; see its lines above")
+            raise DeviceError(f"cannot continue: the client ended with exit code {code}; see its lines above")
 
     def _start(self, command: Sequence[str], console: str) -> subprocess.Popen[bytes]:
         with self._console(console).open("ab") as out:
