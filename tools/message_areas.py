@@ -3,9 +3,9 @@
 AREAS = {
     "CFG": (
         "Configuration",
-        "They begin with the file and the key, such as `/etc/mender/mender.conf: UpdatePollIntervalSeconds: must be a"
-        " whole number`. All errors are reported at once, and the exit code is 78. A key may be in either of the two "
-        "files. `mender-python-client config explain KEY` describes a key; the "
+        "These messages begin with the file and the key, such as `/etc/mender/mender.conf: UpdatePollIntervalSeconds: "
+        "must be a whole number`. All errors are reported at once, and the exit code is 78. A key may be in either of "
+        "the two files. `mender-python-client config explain KEY` describes a key; the "
         "[reference](../reference/configuration.md) lists them all.",
     ),
     "USE": ("Wrong usage", "The exit code is 64. `mender-python-client COMMAND --help` describes a command."),
@@ -18,9 +18,9 @@ AREAS = {
     ),
     "STO": (
         "Files, directories and disks",
-        "They end with the error of the system: `No space left on device`, `Read-only file system`, `Permission "
-        "denied`. Free some space, check whether the file system became read-only because the disk is failing "
-        "(`dmesg`), or correct owner and mode. The daemon retries as long as it runs; no decision is lost.",
+        "These messages end with the system's error message: `No space left on device`, `Read-only file system`, "
+        "`Permission denied`. Free some space, check whether the file system became read-only because the disk is "
+        "failing (`dmesg`), or correct owner and mode. The daemon retries as long as it runs; no decision is lost.",
     ),
     "DMN": ("The daemon", "Starting and signalling the daemon, and its service manager."),
     "LOG": ("Logs", "Log files and syslog."),

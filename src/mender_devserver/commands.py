@@ -125,7 +125,7 @@ def _deployments(contact: Contact, _: argparse.Namespace) -> tuple[object, str]:
         (one["deployment_id"][:SHORT_ID], one["artifact_name"], one["status"], str(one["max_devices"]))
         for one in deployments
     ]
-    return deployments, table([head, *rows]) if rows else "there is no deployment"
+    return deployments, table([head, *rows]) if rows else "there are no deployments"
 
 
 def _status(contact: Contact, arguments: argparse.Namespace) -> tuple[object, str]:
@@ -165,11 +165,11 @@ def _abort(contact: Contact, arguments: argparse.Namespace) -> tuple[object, str
 
 def _list_faults(contact: Contact, _: argparse.Namespace) -> tuple[object, str]:
     faults = contact.call("GET", "/faults")
-    return faults, "\n".join(_pairs(one) for one in faults) or "no fault is left"
+    return faults, "\n".join(_pairs(one) for one in faults) or "no faults are planned"
 
 
 def _clear_faults(contact: Contact, _: argparse.Namespace) -> tuple[object, str]:
-    return contact.call("DELETE", "/faults"), "no fault is left"
+    return contact.call("DELETE", "/faults"), "no faults are planned"
 
 
 def _add_fault(contact: Contact, arguments: argparse.Namespace) -> tuple[object, str]:
@@ -308,7 +308,7 @@ COMMANDS: tuple[Command, ...] = (
     ),
     Command(
         "decommission",
-        "remove a device; when it asks again it is a new one",
+        "remove a device; if it asks again, it is treated as new",
         _on_device("decommission", "decommissioned"),
         (_DEVICE,),
     ),
@@ -352,7 +352,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("abort", "abort a deployment", _abort, (Argument("deployment", metavar="DEPLOYMENT"),)),
     Command(
         "fault",
-        "plan faults: list, clear, add; the first fault that applies to a request is used up by it",
+        "plan faults: list, clear, add; by default, each fault is consumed by the first request that it applies to",
         parts=FAULT_COMMANDS,
     ),
     Command(

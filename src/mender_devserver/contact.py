@@ -124,5 +124,5 @@ def load_contact(directory: Path, option: str = "--directory") -> Contact:
     except (OSError, ValueError, TypeError) as error:
         raise MenderError(
             f"cannot find a running dev server in {directory}: start one with "
-            f"'mender-devserver serve --directory {directory}', or name its directory with {option}"
+            f"'mender-devserver serve --directory {directory}', or specify its directory with {option}"
         ) from error

@@ -127,7 +127,7 @@ class ConnectedDevice:
                 if item.type is WSMsgType.BINARY:
                     await self._take_message(item.data)
                 elif item.type is WSMsgType.TEXT:
-                    await self._refuse("msgpack: a text is no message")
+                    await self._refuse("msgpack: a text is not a message")
                 elif item.type is WSMsgType.PING:
                     self.pings += 1
                     self._deadline = self._loop.time() + DEADLINE_SECONDS

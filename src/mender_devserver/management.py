@@ -182,7 +182,7 @@ def _log(call: Call) -> object:
     if not logs:
         raise ServerError("cannot show the log: no device has sent one for this deployment", status=404)
     if len(logs) > 1:
-        raise ServerError(f"cannot select a log: name one of the devices {', '.join(logs)}", status=409)
+        raise ServerError(f"cannot select a log: specify one of the devices {', '.join(logs)}", status=409)
     return next(iter(logs.values())).log
 
 

@@ -53,5 +53,5 @@ def parse_arguments(words: Sequence[str]) -> argparse.Namespace:
     parser = build_parser(words)
     arguments = parser.parse_args(words)
     if "all" in arguments and bool(arguments.devices) is arguments.all:
-        parser.error("name devices to accept, or say --all")
+        parser.error("specify devices to accept, or pass --all")
     return arguments

@@ -120,7 +120,7 @@ class DevServer:
             ServerError: the server uses plain HTTP, or has not been started yet.
         """
         if self._certificate is None:
-            raise ServerError("cannot name a certificate: the server uses plain HTTP or was not started", status=404)
+            raise ServerError("there is no certificate: the server uses plain HTTP or was not started", status=404)
         return self._certificate
 
     @property

@@ -129,7 +129,7 @@ def _number(kind: Callable[[str], Any], *, above: float | None = None) -> Callab
         try:
             value = kind(text)
         except ValueError as error:
-            raise argparse.ArgumentTypeError(f"'{text}' is no {'whole ' if kind is int else ''}number") from error
+            raise argparse.ArgumentTypeError(f"'{text}' is not a {'whole ' if kind is int else ''}number") from error
         if not (value >= 0 if above is None else value > above) or value == math.inf:
             raise argparse.ArgumentTypeError(f"'{text}' is too {'large' if value > 0 else 'small'}")
         return value
@@ -179,10 +179,12 @@ def wrong_usage(url: str, options: Any, *, has_page: bool) -> str:
     """
     if not url:
         return (
-            "" if has_page else "cannot simulate devices: name a server with --server, or a dev server with --devserver"
+            ""
+            if has_page
+            else "cannot simulate devices: specify a server with --server, or a dev server with --devserver"
         )
     if (options.preauthorize or options.accept) and not (options.devserver or options.management_token_file):
-        return "cannot accept devices: pass --management-token-file, or name a dev server with --devserver"
+        return "cannot accept devices: pass --management-token-file, or specify a dev server with --devserver"
     return foreign_server(url, options)
 
 

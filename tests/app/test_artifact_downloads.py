@@ -57,7 +57,9 @@ def test_signatures_decide(tmp_path: Path, caplog: pytest.LogCaptureFixture, bac
     key = next((private for private in privates if private.stem == signed_by), None)
     world = deployed(tmp_path, DownloadPolicy(check_signature=keys), signing_key=key)
     world.live()
-    said = {"stranger": "matches none of the keys of ArtifactVerifyKeys", "": "manifest.sig is missing"}.get(signed_by)
+    said = {"stranger": "matches none of the keys of ArtifactVerifyKeys", "": "it is not signed (no manifest.sig)"}.get(
+        signed_by
+    )
     assert ("success" if said is None else "failure") == world.server.status
     if said is not None:
         assert said in caplog.text

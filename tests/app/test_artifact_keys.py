@@ -51,7 +51,7 @@ def test_configured_keys_lie_below_the_root_and_are_used(tmp_path: Path, setting
     paths = device(tmp_path, **settings)
     keys = parts_of(paths).verify_keys
     assert keys is not None
-    for name, reason in (("signed-rsa", ""), ("signed-ecdsa", "none of the keys"), ("rootfs-none", "sig is missing")):
+    for name, reason in (("signed-rsa", ""), ("signed-ecdsa", "none of the keys"), ("rootfs-none", "not signed")):
         stream = io.BytesIO((DATA / f"{name}.mender").read_bytes())
         if not reason:
             assert ArtifactReader(stream, check_signature=keys).finish().signed

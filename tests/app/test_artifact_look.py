@@ -118,7 +118,11 @@ def test_verify_accepts(
 @pytest.mark.parametrize(
     ("name", "words", "said"),
     [
-        ("rootfs-gzip.mender", ("-k", "rsa3072.pub"), "manifest.sig is missing, and a verify key is configured"),
+        (
+            "rootfs-gzip.mender",
+            ("-k", "rsa3072.pub"),
+            "it is not signed (no manifest.sig), but a verify key is configured",
+        ),
         ("signed-rsa.mender", ("-k", "ecdsa.pub"), "matches none of the keys of --key (ecdsa.pub)"),
         ("signed-rsa.mender", ("-k", "gone.pub"), "--key: cannot read the key gone.pub: No such file"),
         ("signed-rsa.mender", ("-k", "README.md"), "--key: cannot use README.md: it contains no PEM block"),
@@ -165,7 +169,7 @@ def test_cat_writes_a_payload_file(run: Run) -> None:
         (
             "module-files-scripts-meta",
             (),
-            "the Artifact has text.txt, small.bin; name one",
+            "the Artifact has text.txt, small.bin; specify one",
         ),
         ("bootstrap-no-payload", (), "cannot choose a payload file: the Artifact has none"),
         ("rootfs-none", ("other",), "cannot find the payload file 'other': the Artifact has rootfs.img"),

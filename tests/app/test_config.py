@@ -191,10 +191,10 @@ def test_no_server_needed(files: Files) -> None:
     assert () == files.load(is_server_needed=False).config.server_urls
 
 
-MISSING = "main.conf: ServerURL: is missing (no key ServerURL, nor in fallback.conf); set the server's address"
+MISSING = "main.conf: ServerURL: is missing (neither this file nor fallback.conf sets it); set the server's address"
 ADDRESS = "must be an address such as https://mender.example.com"
 FAULTS: list[tuple[object, list[str]]] = [
-    (None, ["main.conf: ServerURL: is missing (no such file, nor in fallback.conf); set the server's address"]),
+    (None, ["main.conf: ServerURL: is missing (neither this file nor fallback.conf exists); set the server's address"]),
     ({}, [MISSING]),
     ({"ServerURL": ""}, [MISSING]),
     ({"Servers": []}, [MISSING]),

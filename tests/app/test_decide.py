@@ -89,8 +89,8 @@ def test_decisions_of_all(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert capsys.readouterr().out.splitlines() == [
         "all updates: paused by anna: the machine runs",
         "all updates: paused by anna: the machine runs",
-        "all updates: continued",
-        "all updates: nothing to continue",
+        "all updates: no longer on hold",
+        "all updates: not on hold",
     ]
 
 

@@ -234,14 +234,14 @@ def test_conditions_that_cannot_be_read(files: Files) -> None:
     (files.paths.root / "sys/BAT0").mkdir(parents=True)
     assert (
         f"UpdateGates.Install: cannot read {files.paths.root}/etc/mender/gone: No such file or directory; "
-        "create the file, or name one below /run that a program creates later",
+        "create the file, or specify one below /run that a program creates later",
         f"UpdateGates.Commit: cannot read {files.paths.root}/runs/state: No such file or directory; "
-        "create the file, or name one below /run that a program creates later",
+        "create the file, or specify one below /run that a program creates later",
     ) == files.findings()[0]
     files.configure(UpdateGates={"Install": "when /sys/BAT0 >= 30"})
     assert (
         f"UpdateGates.Install: cannot read {files.paths.root}/sys/BAT0: it is not a regular file; "
-        "name another one in UpdateGates",
+        "specify another one in UpdateGates",
     ) == files.findings()[0]
 
 
@@ -258,9 +258,9 @@ def test_gates_that_cannot_work(files: Files) -> None:
     )
     gone = files.paths.root / "bin/gone"
     assert (
-        f"UpdateGates.Install: cannot be run: everybody can write to {gate}; run 'chmod o-w {gate}'",
+        f"UpdateGates.Install: cannot run the program: everybody can write to {gate}; run 'chmod o-w {gate}'",
         "UpdateGates.Install: this device does not know the time zone Mars/Base; "
         "check its name, and install the system's time zones (tzdata) and Python's zoneinfo",
-        f"UpdateGates.Reboot: cannot be run: {gone} is missing or not executable; "
+        f"UpdateGates.Reboot: cannot run the program: {gone} is missing or not executable; "
         "install the program there, with mode 755",
     ) == files.findings()[0]

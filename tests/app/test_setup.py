@@ -479,7 +479,7 @@ def test_questions_on_a_terminal(device: Device, server: DevServer) -> None:
     terminal = Terminal("--root", str(device.root), "setup", "--identity", "mac=02:00:00:00:00:02")
     terminal.answer("Server address: ", "server")
     terminal.answer("must be an address such as https://mender.example.com\nServer address: ", server.url)
-    terminal.answer("Tenant token, not shown (empty: none): ", SECRET)
+    terminal.answer("Tenant token, not shown (leave empty for none): ", SECRET)
     terminal.answer("Server certificate, a PEM file", "/nowhere.pem")
     terminal.answer("there is no such file\nServer certificate, a PEM file", str(server.certificate))
     terminal.answer("Device type: ", "my-board")

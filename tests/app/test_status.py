@@ -135,8 +135,8 @@ def test_kept_report(paths: Paths) -> None:
 
 def test_damaged_journal(paths: Paths) -> None:
     """A damaged state file is reported and left alone; one that the client has set aside is named."""
-    paths.journal.write_text("{")
-    assert "cannot be used" in text(paths)
+    paths.journal.write_text('{"')
+    assert "cannot be used: it is not valid JSON: line 1, column 2: unterminated string starting at;" in text(paths)
     assert paths.journal.exists()
     JsonJournal(paths.journal).load()
     assert ["journal.json.damaged"] == [Path(name).name[:20] for name in look(paths).damaged_journals]
@@ -254,10 +254,18 @@ def test_trouble(paths: Paths) -> None:
     with running(paths):
         said = text(paths)
     assert "waiting to try again; poll failed 2 times in a row: cannot reach it, since" in said
-    assert (
-        f"last failure   poll, refused, 2 times in a row since {utc(SINCE)}, at {utc(AT)} (60 s ago): cannot reach it"
-        in said
-    )
+    often = f"2 times in a row (refused) since {utc(SINCE)}, last at {utc(AT)} (60 s ago)"
+    assert f"last failure   poll failed {often}: cannot reach it" in said
+
+
+@pytest.mark.parametrize(
+    ("job", "in_a_row", "end"), [("poll", 1, ""), ("poll", 0, ", but succeeded later"), ("update", 0, "")]
+)
+def test_single_failure(paths: Paths, job: str, in_a_row: int, end: str) -> None:
+    """A failure is shown with its kind and time and, unless it is that of an update, with a later success."""
+    error = NetworkError("cannot reach it", kind=ErrorKind.REFUSED)
+    leave(paths, SITUATION.failed(job, error, AT, in_a_row=in_a_row).does(WAITING, AT))
+    assert f"last failure   {job} failed (refused) at {utc(AT)} (60 s ago){end}: cannot reach it" in text(paths)
 
 
 def test_waiting_for_acceptance(paths: Paths) -> None:
@@ -408,7 +416,7 @@ def test_paused(paths: Paths, is_all: bool, option: str) -> None:
 def test_waits_for_window(paths: Paths) -> None:
     """If a gate opens by itself, the time of the next check is shown."""
     lines = waits(paths, replace(ASKING, needs_approval=False, until="2026-11-23T22:00:00+00:00"))
-    assert "continues      when the gate is open; it is asked again at 2026-11-23T22:00:00Z (in 10 h)" in lines
+    assert "continues      when the gate is open; it is checked again at 2026-11-23T22:00:00Z (in 10 h)" in lines
 
 
 def test_paused_and_not_asked_yet(paths: Paths) -> None:
@@ -448,7 +456,7 @@ def test_pause_of_all_without_an_update(paths: Paths) -> None:
     """A pause of all updates is shown even if no update is in progress."""
     JsonJournal(paths.journal).update(lambda record: decided(record, PAUSED, is_all=True))
     lines = render(look(paths), now=NOW)
-    how = "'mender-python-client continue --all' ends this"
+    how = "'mender-python-client continue --all' lifts this"
     assert f"all updates    paused by anna: the machine runs; {how}" in lines
 
 

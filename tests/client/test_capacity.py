@@ -85,5 +85,5 @@ def test_a_payload_larger_than_the_device(
     """A few kilobytes that claim to be more than the partition are refused by the size in their header."""
     policy = DownloadPolicy(capacity=Capacity(storage=storage))
     assert expected == outcome(offered(tmp_path, policy, bytes(8 * MIB)))
-    said = f"its files have {8 * MIB} bytes or more, and this device can hold {storage}" in caplog.text
+    said = f"its files take up {8 * MIB} bytes or more, but this device can hold {storage}" in caplog.text
     assert (expected == "failure") == said

@@ -72,7 +72,7 @@ def test_approval_of_what_waits_for_something_else(stage: Stage) -> None:
     gates = closed(GatePoint.INSTALL)
     gates.verdicts[GatePoint.INSTALL] = Closed("outside of 22:00-05:00")
     world = held(stage, Flow.HANDOVER, gates)
-    with pytest.raises(NothingToDecideError, match="waits before the installation: outside of 22:00-05:00"):
+    with pytest.raises(NothingToDecideError, match="is waiting before the installation: outside of 22:00-05:00"):
         decisions(world).approve("anna")
 
 
@@ -112,8 +112,8 @@ def test_continue_says_what_still_holds(stage: Stage) -> None:
     world = held(stage, Flow.HANDOVER, closed(GatePoint.INSTALL))
     decisions(world).pause("bert", is_all=True)
     decisions(world).pause("anna")
-    assert decisions(world).resume("anna").endswith("continued; all updates are still paused by bert")
-    assert decisions(world).resume("anna", is_all=True).startswith("all updates: continued")
+    assert decisions(world).resume("anna").endswith("no longer on hold, but all updates are still paused by bert")
+    assert decisions(world).resume("anna", is_all=True).startswith("all updates: no longer on hold")
 
 
 def test_postponement_is_stored_in_utc(stage: Stage) -> None:

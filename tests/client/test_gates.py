@@ -315,7 +315,7 @@ def test_says_it_once(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
     gates.verdicts.clear()
     world.live()
     lines = [one.getMessage() for one in caplog.records if "before the installation" in one.getMessage()]
-    assert ["waiting for approval", "waiting for mains power", "no longer waits before the installation"] == [
+    assert ["waiting for approval", "waiting for mains power", "is no longer waiting before the installation"] == [
         line.partition("installation: ")[2] or line.split(" ", 2)[2] for line in lines
     ]
 

@@ -176,7 +176,7 @@ def test_faults_and_settings_by_command_line(tmp_path: Path) -> None:
         assert [{"kind": "next", "times": None, "status": 429, "headers": {"Retry-After": "3"}}] == run_json(
             tmp_path, "fault", "list"
         )
-        assert "no fault is left\n" == run(tmp_path, "fault", "clear")[1]
+        assert "no faults are planned\n" == run(tmp_path, "fault", "clear")[1]
         assert 204 == gadget.poll().status
         settings = run_json(tmp_path, "settings", "v2=true", "rate-limit=1/60", "clock_offset_seconds=-5")
         assert (True, "1/60", -5.0) == (settings["v2"], settings["rate_limit"], settings["clock_offset_seconds"])
@@ -205,7 +205,7 @@ def test_preauthorized_by_command_line(tmp_path: Path) -> None:
         (["settings", "v3=true"], 1, "cannot set 'v3': choose from auto_accept"),
         (["settings", "v2=maybe"], 1, "cannot set v2 to 'maybe': it is true or false"),
         (["settings", "v2"], 64, "cannot read 'v2': write it as NAME=VALUE"),
-        (["accept"], 64, "name devices to accept, or say --all"),
+        (["accept"], 64, "specify devices to accept, or pass --all"),
         (["acept"], 64, "unknown command 'acept'; did you mean 'accept'?"),
         (["frobnicate"], 64, "unknown command 'frobnicate'; see 'mender-devserver --help'"),
     ],

@@ -70,7 +70,7 @@ def test_log_of_several_devices_needs_a_name(server: DevServer, gadget: Gadget, 
     for one in (gadget, other):
         one.poll()
         one.call("PUT", f"{DEPLOYMENTS}/{deployment_id}/log", log)
-    with pytest.raises(ServerError, match="name one"):
+    with pytest.raises(ServerError, match="specify one"):
         ask(server, "GET", f"/deployments/{deployment_id}/log")
 
 

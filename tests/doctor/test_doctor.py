@@ -225,7 +225,7 @@ PLANTED: dict[str, tuple[Callable[[Ward], Callable[[], object]], str, str]] = {
     "bad JSON": (broken_json, "configuration", "is not valid JSON"),
     "misspelled key": (configured(UpdatePollIntervalSecond=5), "configuration", "did you mean"),
     "device type missing": (remove("var/lib/mender/device_type"), "device type", "No such file"),
-    "dead sub-updater": (dead_sub_updater, "update", "has died"),
+    "dead sub-updater": (dead_sub_updater, "update", "died without reporting"),
     "server outage": (outage, "authorisation", "503"),
     "missing partition": (configured(RootfsPartA="/dev/a", RootfsPartB="/dev/b"), "partitions", "cannot find"),
     "SkipVerify": (configured(SkipVerify=True), "TLS", "SkipVerify is set"),
@@ -260,7 +260,7 @@ def test_the_device_asks_as_something_else(ward: Ward) -> None:
     with ward.nobody_accepts():
         faults = ward.faults()
     assert "was replaced" in faults["identity"]
-    assert "differ from what the server accepted" in faults["authorisation"]
+    assert "differs from what the server accepted" in faults["authorisation"]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")

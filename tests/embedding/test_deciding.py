@@ -40,7 +40,7 @@ def test_pause_and_unpause(server: DevServer, embed: Embed) -> None:
     client = embed(lambda artifact, deployment: True)
     client.step()
     assert client.waiting is not None
-    assert "all updates: continued" == client.unpause("anna", is_all=True)
+    assert "all updates: no longer on hold" == client.unpause("anna", is_all=True)
     for _ in range(2):
         client.step()
     assert "success" == server.statuses(deployment, only_device(server))[-1]
@@ -76,7 +76,7 @@ def test_step_by_step(server: DevServer, embed: Embed) -> None:
     server.deploy("release-2", [only_device(server)])
     client.pause("anna", is_all=True)
     assert client.check() is not None
-    with pytest.raises(BusyError, match="waits at a gate"):
+    with pytest.raises(BusyError, match="is waiting at a gate"):
         client.download()
     client.unpause("anna", is_all=True)
     assert client.check() is not None

@@ -145,7 +145,7 @@ def test_other_servers_need_a_word(url: str, given: tuple[str, ...], is_refused:
 @pytest.mark.parametrize(
     ("url", "given", "has_page", "problem"),
     [
-        ("", (), False, "name a server with --server"),
+        ("", (), False, "specify a server with --server"),
         ("", (), True, ""),
         ("https://localhost", ("--preauthorize",), False, "pass --management-token-file"),
         ("https://localhost", ("--preauthorize", "--devserver", "server"), False, ""),
@@ -165,7 +165,7 @@ def test_wrong_usage_is_said(url: str, given: tuple[str, ...], has_page: bool, p
     [
         (("--speed-up", "0"), "argument --speed-up: '0' is too small"),
         (("--accept-rate", "inf"), "argument --accept-rate: 'inf' is too large"),
-        (("--poll", "1.5"), "argument --poll: '1.5' is no whole number"),
+        (("--poll", "1.5"), "argument --poll: '1.5' is not a whole number"),
         (("--attributes", "-1"), "argument --attributes: '-1' is too small"),
         (("--shares", "healthy"), "argument --shares: 'healthy' isn't KIND=NUMBER"),
         (("--shares", "healthy=0"), "argument --shares: all shares are 0"),

@@ -108,7 +108,7 @@ def test_single_variables(caller: Caller) -> None:
     ("words", "image", "why"),
     [
         (("write", "A"), NEW, "mmcblk0p2: it runs"),
-        (("write", "C"), NEW, "cannot understand 'C': name the partition A or B"),
+        (("write", "C"), NEW, "cannot understand 'C': specify partition A or B"),
         (("write", "B"), b"", "cannot use the image: it is empty"),
         (("write", "B"), bytes(SIZE + 1), f"the image is larger than its {SIZE} bytes"),
     ],

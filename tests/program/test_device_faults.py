@@ -219,7 +219,7 @@ def test_stale_lock_never_silences(device: Device, content: str) -> None:
     """A daemon that finds a lock says what it waits for, and continues when the lock is gone."""
     device.lock.write_text(content)
     daemon = device.daemon()
-    daemon.wait_for("for the removal of update.lock")
+    daemon.wait_for("for update.lock to be removed")
     assert ("an-old-deployment" if "old" in content else "an unknown deployment") in daemon.text
     if content:
         return
@@ -315,7 +315,7 @@ def test_lock_that_is_taken_by_hand(device: Device) -> None:
     daemon = device.daemon()
     daemon.wait_for("inventory sent")
     device.lock.write_text("by-hand\n")
-    daemon.wait_for("deployment by-hand waits for the removal of update.lock")
+    daemon.wait_for("deployment by-hand has been waiting for update.lock to be removed")
     polls = sum(one.kind == "next" for one in device.server.requests)
     daemon.send(signal.SIGUSR1)
     device.lock.unlink()

@@ -96,7 +96,7 @@ def test_sub_updater_waits_for_the_reboot(device: Device) -> None:
     device.wait_status(deployment, "pause_before_rebooting")
     wait_for_gate(device, "before the reboot, closed since", "nobody has approved it yet")
     asked = device.run("gate", "reboot")
-    assert (ExitCode.LATER, "not yet: the update waits before the reboot: nobody has approved it yet\n") == (
+    assert (ExitCode.LATER, "not yet: the update is waiting before the reboot: nobody has approved it yet\n") == (
         asked.returncode,
         asked.stdout,
     )

@@ -45,7 +45,7 @@ def test_one_command_ends_the_deployment_of_a_dead_sub_updater(device: Device, h
 
     Until then daemon, ``status`` and ``doctor`` say the same.
     """
-    died = "the sub-updater has died without a report, or waits for a reboot"
+    died = "the sub-updater died without reporting, or is waiting for a reboot"
     what_to_do = "run 'mender-python-client report --failure'"
     daemon = device.daemon()
     daemon.wait_for("[UPD12]")
@@ -195,7 +195,7 @@ def test_report_with_a_fault_that_waiting_does_not_mend(device: Device, handed: 
 def test_report_beside_a_daemon(device: Device, handed: str) -> None:
     """``report`` next to a waiting daemon is received once, and the daemon continues when update.lock is removed."""
     daemon = device.daemon()
-    daemon.wait_for("for the removal of update.lock")
+    daemon.wait_for("for update.lock to be removed")
     device.write("etc/mender/artifact_info", "artifact_name=release-2\n")
     assert 0 == device.call("report", "--success").returncode
     device.lock.unlink()
@@ -207,7 +207,7 @@ def test_report_beside_a_daemon(device: Device, handed: str) -> None:
 def test_report_while_the_daemon_looks(device: Device, handed: str) -> None:
     """A daemon that checks while ``report`` is sending sends nothing itself, and has nothing to warn about."""
     daemon = device.daemon()
-    daemon.wait_for("for the removal of update.lock")
+    daemon.wait_for("for update.lock to be removed")
     device.server.add_fault(Fault(kind="status", delay_seconds=6.0))  # the daemon checks every four seconds
     assert 0 == device.start("report", "--success").wait_exit()
     device.lock.unlink()

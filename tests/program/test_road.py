@@ -61,7 +61,7 @@ def test_second_update_after_the_first(device: Device) -> None:
     device.daemon().wait_exit()
     second = device.deploy("release-3")
     daemon = device.daemon()
-    daemon.wait_for("is being installed by the sub-updater")
+    daemon.wait_for("the sub-updater has been installing")
     (device.root / "go").touch()
     wait_until(lambda: not device.lock.exists())
     daemon.wait_for("update.lock removed")

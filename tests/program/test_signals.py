@@ -62,7 +62,7 @@ def test_daemon_ends_while_it_waits_for_the_lock(device: Device) -> None:
     device.deploy("release-2")
     device.daemon().wait_exit()
     daemon = device.daemon()
-    daemon.wait_for("for the removal of update.lock")
+    daemon.wait_for("for update.lock to be removed")
     daemon.send(signal.SIGTERM)
     assert 0 == daemon.wait_exit()
     assert device.lock.exists()

@@ -45,7 +45,7 @@ case "$1 $2" in
         sync "$fake" # where the power may go
         code=$(sed -n 1p "$fake/gate-codes")
         [ "$(grep -c . "$fake/gate-codes")" -le 1 ] || sed -i 1d "$fake/gate-codes"
-        echo "not yet: the update waits before the reboot"
+        echo "not yet: the update is waiting before the reboot"
         [ "$code" = 0 ] || echo "cannot go on: refused by anna" >&2
         exit "$code"
         ;;

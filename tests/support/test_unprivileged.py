@@ -83,7 +83,7 @@ def test_planted_link(root: Path, tmp_path: Path) -> None:
     (root / "run/mender-hand-over/request").symlink_to(tmp_path / "shadow")
     done = run("install-as-root", root)
     assert (1, "") == (done.returncode, done.stdout)
-    assert "is no file" in done.stderr
+    assert "is not a file" in done.stderr
 
 
 def test_exposure(tmp_path: Path) -> None:

@@ -100,7 +100,7 @@ def served(directory: Path) -> Iterator[str]:
 
 CASES: dict[str, tuple[ArtifactSpec, bool, SignatureCheck | None, str]] = {
     "wrong device type": (replace(PLAIN, device_types=("other",)), False, None, "device_type"),
-    "missing signature": (PLAIN, False, no_key_made_it, "manifest.sig is missing"),
+    "missing signature": (PLAIN, False, no_key_made_it, "it is not signed"),
     "wrong signature": (PLAIN, True, no_key_made_it, "none of the keys"),
     "unmet depends": (replace(PLAIN, depends_groups=("beta",)), False, None, "artifact_group"),
     "lying manifest": (PLAIN, False, None, "header"),

@@ -37,7 +37,9 @@ def refused(make: MakeTransport, script: Script, **limits: float) -> str:
     with RawServer(script) as server, pytest.raises(NetworkError) as caught:
         make(**limits).send(get(server))
     text = str(caught.value)
-    assert text.startswith((f"cannot reach {server.url}: ", f"cannot use the answer of {server.url}: "))
+    assert text.startswith(
+        tuple(f"cannot {what} {server.url}: " for what in ("reach", "complete the request to", "use the answer of"))
+    )
     assert "secret" not in text
     assert text.isprintable()
     return caught.value.text.partition(f"{server.url}: ")[2]
@@ -287,6 +289,14 @@ def test_connection_refused(make_transport: MakeTransport) -> None:
         caught.value.kind,
     )
     assert "check the port, and that the server runs" == caught.value.remedy
+
+
+@pytest.mark.parametrize("name", ["truncated", "no HTTP"])
+def test_answer_that_cannot_be_used(make_transport: MakeTransport, name: str) -> None:
+    """The error for a broken answer doesn't say that the server can't be reached."""
+    with RawServer(BROKEN[name][0]) as server, pytest.raises(NetworkError) as caught:
+        make_transport().send(get(server))
+    assert caught.value.text.startswith(f"cannot complete the request to {server.url}: the answer is ")
 
 
 @pytest.mark.parametrize("host", ["[::1%25no-such-interface]", "a" * 64 + ".example", "a..example"])

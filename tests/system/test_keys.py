@@ -240,7 +240,7 @@ BROKEN: dict[str, tuple[bytes, str]] = {
     ),
     "a key of a TPM": (
         b"-----BEGIN TSS2 PRIVATE KEY-----\nAAAA\n-----END TSS2 PRIVATE KEY-----\n",
-        "the key is inside a TPM; name it with a pkcs11: URI",
+        "the key is inside a TPM; specify it as a pkcs11: URI",
     ),
     "DSA": (
         b"-----BEGIN DSA PRIVATE KEY-----\nAAAA\n-----END DSA PRIVATE KEY-----\n",

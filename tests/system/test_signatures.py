@@ -75,7 +75,9 @@ def test_an_artifact_signed_by_another_key_is_refused(backend: Backend, name: st
 
 def test_an_unsigned_artifact_is_refused(backend: Backend) -> None:
     """If a key is configured, an Artifact without a signature is refused, and the error says that it is missing."""
-    assert "manifest.sig is missing, and a verify key is configured" in check("rootfs-gzip", keys(backend, "rsa3072"))
+    assert "it is not signed (no manifest.sig), but a verify key is configured" in check(
+        "rootfs-gzip", keys(backend, "rsa3072")
+    )
 
 
 def test_a_refusal_comes_before_the_payload() -> None:
@@ -155,7 +157,7 @@ def test_every_key_that_can_t_be_used_is_named(backend: Backend, tmp_path: Path)
     remedy = "check its path, owner and mode"
     assert f"ArtifactVerifyKeys: cannot read the key {files[0]}: No such file or directory; {remedy} [KEY14]" == missing
     assert f"ArtifactVerifyKeys: cannot read the key {files[1]}: Is a directory; {remedy} [KEY14]" == directory
-    assert private.startswith(f"ArtifactVerifyKeys: cannot use {files[2]}: it contains a private key; name a file")
+    assert private.startswith(f"ArtifactVerifyKeys: cannot use {files[2]}: it contains a private key; specify a file")
     assert p384.startswith(f"ArtifactVerifyKeys: cannot use {files[3]}: the key is neither RSA nor ECDSA P-256,")
 
 
@@ -203,7 +205,7 @@ def _encrypted(path: Path) -> Path:
         (lambda path: path, "cannot read the key .*: No such file"),
         (
             lambda path: stored(path, RSA, is_public=True),
-            "cannot sign with .*; name a file that contains one private key in PEM form",
+            "cannot sign with .*; specify a file that contains one private key in PEM form",
         ),
         (lambda path: stored(path, P384, is_public=False), "cannot sign with .*neither RSA nor ECDSA P-256"),
         (lambda path: stored(path, ED25519, is_public=False), "cannot sign with .*neither RSA nor ECDSA P-256"),

@@ -53,8 +53,8 @@ def test_unknown_authority(authority: Authority, make_transport: MakeTransport) 
     """For a certificate of an unknown authority, the error recommends ServerCertificate."""
     assert (
         "certificate-unknown",
-        "its certificate is not trusted (unable to get local issuer certificate): its issuer is unknown; name the "
-        "certificate of its authority in ServerCertificate [TLS02]",
+        "its certificate is not trusted (unable to get local issuer certificate): its issuer is unknown; set "
+        "ServerCertificate to the certificate of the CA that issued it [TLS02]",
     ) == refused(make_transport, TlsSettings(), authority.good.server_context())
 
 
@@ -62,15 +62,15 @@ def test_self_signed(authority: Authority, make_transport: MakeTransport) -> Non
     """A self-signed certificate is reported as such."""
     kind, text = refused(make_transport, TlsSettings(), authority.self_signed("127.0.0.1").server_context())
     assert "certificate-self-signed" == kind
-    assert text.endswith("it is self-signed; if you trust it, name it in ServerCertificate [TLS01]")
+    assert text.endswith("it is self-signed; if you trust it, add it to ServerCertificate [TLS01]")
 
 
 def test_wrong_host(authority: Authority, make_transport: MakeTransport) -> None:
     """For a certificate for another host, the error recommends checking the host name."""
     kind, text = refused(make_transport, trusting(authority), authority.issue("other.example").server_context())
     assert "certificate-host" == kind
-    assert "certificate is not valid for '127.0.0.1'" in text
-    assert text.endswith("check the host name in the address, or renew the certificate for it [TLS03]")
+    assert "certificate is not valid for '127.0.0.1'): it is for another host" in text
+    assert text.endswith("check the host name in the address, or issue a certificate for that host [TLS03]")
 
 
 def test_expired(authority: Authority, make_transport: MakeTransport) -> None:
@@ -78,7 +78,7 @@ def test_expired(authority: Authority, make_transport: MakeTransport) -> None:
     pair = authority.issue("127.0.0.1", start=NOW - 3 * DAY, end=NOW - 2 * DAY)
     kind, text = refused(make_transport, trusting(authority), pair.server_context())
     assert "certificate-expired" == kind
-    assert "(certificate has expired); renew the server's certificate, or its authority's" in text
+    assert "(certificate has expired); renew the server's certificate, or the CA certificate" in text
 
 
 def test_not_yet_valid(authority: Authority, make_transport: MakeTransport) -> None:

@@ -295,7 +295,7 @@ def test_useless_authorities(authority: Authority, tmp_path: Path, caplog: pytes
     assert caplog.messages[0].startswith(f"ServerCertificate: cannot load {path}: ")
 
 
-_PEM = "name a readable file in PEM form"
+_PEM = "specify a readable file in PEM form"
 UNUSABLE: dict[str, tuple[str, str, Callable[[Authority, Path], TlsSettings]]] = {
     "certificate missing": (
         "HttpsClient.Certificate",

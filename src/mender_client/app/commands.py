@@ -139,7 +139,9 @@ COMMANDS: tuple[Command, ...] = (
             OneOf(
                 Argument("--success", action="store_true", help="the update is installed and committed"),
                 Argument("--failure", action="store_true", help="the update failed; sends the deployment log too"),
-                Argument("--rebooting", action="store_true", help="the device reboots now; the outcome follows later"),
+                Argument(
+                    "--rebooting", action="store_true", help="the device is about to reboot; the outcome follows later"
+                ),
                 is_required=True,
             ),
             Argument("--reason", metavar="TEXT", default="", help="why it failed, for the deployment log"),

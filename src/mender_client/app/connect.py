@@ -186,7 +186,7 @@ def _check_shell(config: ConnectConfig) -> None:
     problems = shell_problems(config)
     if not problems and os.geteuid() not in (0, pwd.getpwnam(config.user).pw_uid):
         text = f"User: only root can start shells for {config.user!r:.80}"
-        problems.append(Diagnostic("CON08", text, "run connect as root, or name its own user"))
+        problems.append(Diagnostic("CON08", text, "run connect as root, or specify its own user"))
     if problems:
         raise ConfigError(problems)
 

@@ -47,13 +47,14 @@ def shell_problems(config: ConnectConfig) -> list[Diagnostic]:
         return []
     shell, problems = config.shell_command, list[Diagnostic]()
     if not os.path.isabs(shell) or not os.path.isfile(shell) or not os.access(shell, os.X_OK):
-        text = f"ShellCommand: {shell!r:.200} is not the absolute path of a program"
-        problems.append(Diagnostic("CON05", text, "name an executable file, such as /bin/sh"))
+        text = f"ShellCommand: there is no executable file {shell!r:.200}"
+        remedy = "specify the absolute path of an executable file, such as /bin/sh"
+        problems.append(Diagnostic("CON05", text, remedy))
     elif not _is_listed(shell):
         problems.append(Diagnostic("CON06", f"ShellCommand: {shell} is not listed in {_SHELLS}", "add it there"))
     if not _exists(config.user, pwd.getpwnam):
         text = f"User: there is no user {config.user!r:.80}"
-        problems.append(Diagnostic("CON07", text, "name a user of this device"))
+        problems.append(Diagnostic("CON07", text, "specify a user of this device"))
     return problems
 
 
@@ -71,10 +72,10 @@ def setting_warnings(config: ConnectConfig) -> Iterator[Diagnostic]:
         for name in listed:
             if name and not name.isdigit() and not _exists(name, find):
                 text = f"Limits.FileTransfer.{key}: there is no {what} {name!r:.80}"
-                yield Diagnostic("CON11", text, f"name a {what} of this device")
+                yield Diagnostic("CON11", text, f"specify a {what} of this device")
     if config.chroot and not (os.path.isabs(config.chroot) and _is_directory(config.chroot)):
-        text = f"Limits.FileTransfer.Chroot: {config.chroot!r:.200} is not the absolute path of a directory"
-        yield Diagnostic("CON12", text, "make that directory, or name another one")
+        text = f"Limits.FileTransfer.Chroot: there is no directory {config.chroot!r:.200}"
+        yield Diagnostic("CON12", text, "create it, or specify the absolute path of another directory")
 
 
 def _is_directory(pattern: str) -> bool:

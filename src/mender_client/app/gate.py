@@ -123,7 +123,7 @@ class _Asking:
         text = "" if update is None or update.waiting is None else update.waiting.text
         if text != self._said:
             self._said = text
-            print(f"not yet: the update {text or 'waits'}", flush=True)
+            print(f"not yet: the update {text or 'is waiting'}", flush=True)
 
     def _tell(self, update: Update, *, is_new: bool) -> None:
         """Report to the server, or ask it; if it can't be reached, the update waits nevertheless."""

@@ -81,7 +81,7 @@ def gate_problems(config: Config, paths: Paths) -> Iterator[Diagnostic]:
         name = f"UpdateGates.{point.value.title()}"
         for command in rules.commands:
             if problem := trust.program_problem(paths.below_root(command.argv[0])):
-                yield Diagnostic("CFG25", f"{name}: cannot be run: {problem.text}", problem.remedy)
+                yield Diagnostic("CFG25", f"{name}: cannot run the program: {problem.text}", problem.remedy)
         yield from _file_problems(name, rules.files, paths)
         yield from _zone_problems(name, rules.windows, paths)
     windows = [rule.window for rule in speed_rules(config) if rule.window is not None]
@@ -96,7 +96,7 @@ def _file_problems(name: str, files: Iterable[FileCondition], paths: Paths) -> I
         try:
             read_condition(file)
         except DeviceError as error:
-            remedy = error.remedy or "create the file, or name one below /run that a program creates later"
+            remedy = error.remedy or "create the file, or specify one below /run that a program creates later"
             yield Diagnostic("CFG27", f"{name}: {error.text}", remedy)
 
 

@@ -46,10 +46,10 @@ def check_update(config: Config, paths: Paths, passphrase: Passphrase, *, is_wai
     current = LockFile(paths.update_lock).read()
     if current is not None:
         which = f"deployment {current or '(unknown)'}"
-        print(f"{which} is being installed by the sub-updater; no update poll until it has reported")
+        print(f"the sub-updater is installing {which}; no update poll until it has reported")
         return ExitCode.NOTHING
     before = _Seen(paths)
-    pid = _wake_daemon(paths, signal.SIGUSR1, "polls")
+    pid = _wake_daemon(paths, signal.SIGUSR1, "polling")
     if pid is not None:
         return _await_poll(paths, pid, before) if is_waiting else ExitCode.DONE
     with closing(device_parts(config, paths, passphrase)) as parts:
@@ -72,7 +72,7 @@ def send_inventory(config: Config, paths: Paths, passphrase: Passphrase) -> Exit
     Raises:
         MenderError: the daemon can't be signalled, or the inventory can't be sent.
     """
-    if _wake_daemon(paths, signal.SIGUSR2, "sends the inventory") is not None:
+    if _wake_daemon(paths, signal.SIGUSR2, "sending the inventory") is not None:
         return ExitCode.DONE
     with closing(device_parts(config, paths, passphrase)) as parts:
         parts.inventory.send(even_if_unchanged=True)
@@ -85,7 +85,7 @@ def device_parts(config: Config, paths: Paths, passphrase: Passphrase) -> Device
     return DeviceParts(Host(config, paths), config, paths, key=device_key(config, paths, passphrase))
 
 
-def _wake_daemon(paths: Paths, number: int, what: str) -> int | None:
+def _wake_daemon(paths: Paths, number: int, doing: str) -> int | None:
     """Signal the daemon; returns its pid, None when none is running."""
     pid = DaemonLock(paths.daemon_lock).holder()
     if pid is None:
@@ -99,7 +99,7 @@ def _wake_daemon(paths: Paths, number: int, what: str) -> int | None:
     except OSError as error:
         text = f"cannot signal the daemon (pid {pid}): {error.strerror}"
         raise MenderError("DMN01", text, remedy="run this as the daemon's user, or as root") from error
-    print(f"the {'gateway' if paths.is_of_gateway else 'daemon'} (pid {pid}) {what} now", flush=True)
+    print(f"the {'gateway' if paths.is_of_gateway else 'daemon'} (pid {pid}) is {doing} now", flush=True)
     return pid
 
 

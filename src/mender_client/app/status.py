@@ -375,10 +375,14 @@ def _of_client(client: ClientStatus, now: datetime, *, is_running: bool) -> list
     lines.append(("authorisation", _AUTHORISATIONS[client.authorisation] + _since(client.authorised_since, now)))
     failure = client.failure
     if failure.job:
-        many = f"{failure.in_a_row} times in a row since {utc(failure.since)}"
-        often = {0: "resolved", 1: "once"}.get(failure.in_a_row, many)
-        when = f"{utc(failure.at)}{ago(failure.at, now)}"
-        lines.append(("last failure", f"{failure.job}, {failure.kind}, {often}, at {when}: {failure.text}"))
+        when = f"at {utc(failure.at)}{ago(failure.at, now)}"
+        if failure.in_a_row > 1:
+            often = f" {failure.in_a_row} times in a row ({failure.kind}) since {utc(failure.since)}, last {when}"
+        elif failure.in_a_row or failure.job == "update":
+            often = f" ({failure.kind}) {when}"
+        else:
+            often = f" ({failure.kind}) {when}, but succeeded later"
+        lines.append(("last failure", f"{failure.job} failed{often}: {failure.text}"))
     return lines
 
 

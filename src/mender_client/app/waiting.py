@@ -61,7 +61,7 @@ def gate_lines(
         held: the decision that holds all updates.
         approved: the approvals for all updates.
         now: the current time.
-        next_poll: when the gate is asked again at the latest; empty when that isn't known.
+        next_poll: when the gate is checked again at the latest; empty when that isn't known.
         command: the command that calls the program for this device.
     """
     lines: list[tuple[str, str]] = []
@@ -71,9 +71,9 @@ def gate_lines(
         lines.append(("gate", f"{_place(gate)}, {since}: {gate['reason']}"))
         lines.append(("continues", _remedy(gate, hold, held, now, next_poll, command)))
     elif _holds(hold, now):
-        lines.append(("held", f"at its next gate: {_decision(hold).text}; '{command} continue' ends this"))
+        lines.append(("held", f"at its next gate: {_decision(hold).text}; '{command} continue' lifts this"))
     if _holds(held, now):
-        lines.append(("all updates", f"{_decision(held).text}; '{command} continue --all' ends this"))
+        lines.append(("all updates", f"{_decision(held).text}; '{command} continue --all' lifts this"))
     lines += [("all updates", f"{_approval(one).text}, until they are refused") for one in approved]
     return lines
 
@@ -111,6 +111,6 @@ def _remedy(
         return f"with '{command} approve'"
     moments = [moment for moment in (gate["until"], next_poll) if moment]
     if not moments:
-        return "when the gate is open; it is asked again with the next update poll"
+        return "when the gate is open; it is checked again at the next update poll"
     soonest = min(moments, key=datetime.fromisoformat)
-    return f"when the gate is open; it is asked again at {utc(soonest)}{ago(soonest, now)}"
+    return f"when the gate is open; it is checked again at {utc(soonest)}{ago(soonest, now)}"

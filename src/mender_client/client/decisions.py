@@ -83,11 +83,11 @@ class UpdateDecisions:
         update = None if is_all else self._update()
         before = self.journal.load()
         after = self.journal.update(lambda record: continued(record, is_all=is_all))
-        text = f"{_of(update)}: {'continued' if after != before else 'nothing to continue'}"
+        text = f"{_of(update)}: {'no longer on hold' if after != before else 'not on hold'}"
         if after != before:
-            _logger.info("%s by %s", text, printable(by, limit=_LONGEST_NAME))
+            _logger.info("%s (by %s)", text, printable(by, limit=_LONGEST_NAME))
         if not is_all and after.decisions is not None and (hold := after.decisions.hold) is not None:
-            text += f"; all updates are still {hold.text}"
+            text += f", but all updates are still {hold.text}"
         return text
 
     def _decision(
@@ -109,7 +109,7 @@ class UpdateDecisions:
     def _update(self) -> Update:
         update = self.journal.load().update
         if update is None:
-            text, remedy = "cannot decide: no update is in progress", "decide about all future updates (--all)"
+            text, remedy = "no update is in progress", "pass --all to apply this to all future updates"
             raise NothingToDecideError("UPD32", text, remedy=remedy)
         return update
 
@@ -130,9 +130,9 @@ class UpdateDecisions:
             or is_approved(self.journal.load(), update, waiting.point)
         )
         if waiting is None or not is_approvable:
-            what = "is at no gate" if waiting is None else waiting.text
+            what = "is not waiting at a gate" if waiting is None else waiting.text
             text = f"cannot approve {_of(update)}: it {what}"
-            raise NothingToDecideError("UPD33", text, remedy="name the gate, to approve it in advance (--gate)")
+            raise NothingToDecideError("UPD33", text, remedy="to approve it in advance, pass --gate")
         return waiting.point
 
 

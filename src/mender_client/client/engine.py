@@ -314,7 +314,11 @@ class Engine:
         state = self._resumed(update, found)
         seen = f"; found {found.value}" if update.is_handed_over else ""
         _logger.info(
-            "deployment %s: was %s, resuming as %s%s", update.deployment_id, update.state.value, state.value, seen
+            "deployment %s: resuming in state %s (was %s)%s",
+            update.deployment_id,
+            state.value,
+            update.state.value,
+            seen,
         )
         is_ours = self.lock.read() == update.deployment_id
         if is_ours and found is not InstallerState.AT_WORK and state is State.DOWNLOADING:

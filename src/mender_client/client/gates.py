@@ -198,7 +198,7 @@ class GateKeeper:
             needs_approval=verdict.needs_approval,
             closed_since=before.closed_since if verdict.since is None else verdict.since.isoformat(),
         )
-        until = "" if verdict.until is None else f"; asked again at {verdict.until:%Y-%m-%d %H:%M} UTC"
+        until = "" if verdict.until is None else f"; it is checked again at {verdict.until:%Y-%m-%d %H:%M} UTC"
         if (said := f"deployment {update.deployment_id} {waiting.text}{until}") != self._said:
             self._said = said
             _logger.info("%s", said)
@@ -207,7 +207,7 @@ class GateKeeper:
 
     def _go_on(self, update: Update, point: GatePoint) -> None:
         if update.waiting is not None and update.waiting.point is point:
-            _logger.info("deployment %s no longer waits %s", update.deployment_id, AHEAD[point])
+            _logger.info("deployment %s is no longer waiting %s", update.deployment_id, AHEAD[point])
             self._said = ""
             passed = {**update.closed_since, point.value: update.waiting.closed_since}
             self._store(update, None, lambda one: replace(one, closed_since=passed))

@@ -127,8 +127,11 @@ class LockWait:
             which = f"process {found.pid}" if found is not None else "its process group"
             if self._stopping_since is None:
                 self._stopping_since = now
-                text = f"deployment {deployment_id}: the sub-updater takes longer than SubUpdaterTimeoutSeconds"
-                _logger.warning("%s", Diagnostic("UPD10", f"{text}, stopping {which}"))
+                text = (
+                    f"deployment {deployment_id}: the sub-updater has taken longer than SubUpdaterTimeoutSeconds; "
+                    f"stopping {which}"
+                )
+                _logger.warning("%s", Diagnostic("UPD10", text))
             if stopping_for < 2 * STOP_GRACE_SECONDS:
                 return False
             text = (
@@ -162,14 +165,13 @@ class LockWait:
         state = self._look(deployment_id, record)
         self._is_at_work = state is SubUpdaterState.AT_WORK
         if state in (SubUpdaterState.DIED, SubUpdaterState.ABSENT):
-            text = f"{which} waits{since} for the removal of update.lock: {state.value}"
+            text = f"{which} has been waiting{since} for update.lock to be removed: {state.value}"
             _logger.warning("%s", Diagnostic("UPD12", text, remedy=remedy_of_absence(is_known=update is not None)))
         elif state is SubUpdaterState.REPORTED:
             _logger.info("%s: %s", which, state.value)
         else:
-            _logger.info(
-                "%s is being installed by the sub-updater%s; waiting until update.lock is removed", which, since
-            )
+            installs = f"has been installing {which}{since}" if since else f"is installing {which}"
+            _logger.info("the sub-updater %s; waiting until update.lock is removed", installs)
 
     def _is_done_with(self, deployment_id: str, record: Record) -> bool:
         """After the sub-updater's report: deliver it, then remove the lock if the sub-updater does not."""

@@ -400,7 +400,7 @@ class ModuleEffects:
             self._say_aborted(update, error)
             return True
         except MenderError as error:
-            _logger.warning("deployment %s: status %s stays pending: %s", update.deployment_id, status.value, error)
+            _logger.warning("deployment %s: status %s is still pending: %s", update.deployment_id, status.value, error)
         return False
 
     def _say_failed(self, update: Update, error: MenderError) -> None:

@@ -148,7 +148,7 @@ def _check_sizes(reader: ArtifactReader, most_bytes: int) -> None:
         if total > most_bytes:
             raise StorageError(
                 "DWN21",
-                f"cannot install the Artifact: its files have {total} bytes or more, and this device can hold "
+                f"cannot install the Artifact: its files take up {total} bytes or more, but this device can hold "
                 f"{most_bytes}",
                 remedy="build it for the size of this device's partitions",
             )

@@ -112,7 +112,7 @@ class DeviceFiles:
             raise failed(f"failed to create target file: failed to create file: open {path}", error) from error
         try:
             if name in ("", ".", ".."):
-                raise RefusedError(f"failed to create target file: {path}: it is no name of a file", 400)
+                raise RefusedError(f"failed to create target file: {path}: it is not a file name", 400)
             self._check_place(path, os.path.join(real, name))
             self._check_overwrite(directory, name, path)
             return self._target(directory, name, path, request)

@@ -49,7 +49,7 @@ _ENCRYPTED = b"ENCRYPTED PRIVATE KEY"
 _USABLE = (b"PRIVATE KEY", _ENCRYPTED, b"RSA PRIVATE KEY", b"EC PRIVATE KEY")
 _OTHER_FORMS = {
     b"OPENSSH PRIVATE KEY": ("it is in OpenSSH's format", "convert a copy with 'ssh-keygen -p -m PKCS8 -f FILE'"),
-    b"TSS2 PRIVATE KEY": ("the key is inside a TPM", "name it with a pkcs11: URI"),
+    b"TSS2 PRIVATE KEY": ("the key is inside a TPM", "specify it as a pkcs11: URI"),
 }
 
 

@@ -131,7 +131,7 @@ class Waiting:
     @property
     def text(self) -> str:
         """Where it waits, and what for."""
-        return f"waits {AHEAD[self.point]}: {self.reason}"
+        return f"is waiting {AHEAD[self.point]}: {self.reason}"
 
 
 def moment(text: str) -> datetime | None:

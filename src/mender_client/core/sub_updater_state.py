@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import Enum
 
-_END = "if it does not continue by itself, run 'mender-python-client report --failure', which ends the deployment"
+_END = "if it does not continue on its own, run 'mender-python-client report --failure', which ends the deployment"
 _REMOVE = "if nothing is being installed, remove update.lock"
 
 
@@ -13,7 +13,7 @@ class SubUpdaterState(str, Enum):
 
     AT_WORK = "the sub-updater is at work"
     REPORTED = "the sub-updater has reported; its report must reach the server and the lock must be removed"
-    DIED = "the sub-updater has died without a report, or waits for a reboot"
+    DIED = "the sub-updater died without reporting, or is waiting for a reboot"
     ABSENT = "no sub-updater is running; it may be between two boots"
 
 

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from mender_client import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from json import JSONDecodeError
+
 ROUTINE = {"is_routine": True}
 """The ``extra`` of a log line that is repeated often: the deployment is not named in it."""
 
@@ -13,6 +18,11 @@ def printable(text: str, *, limit: int = 200) -> str:
     """One line of at most ``limit`` characters, without terminal control sequences."""
     cut = text if len(text) <= limit else text[: limit - 1] + "…"
     return cut if cut.isprintable() else "".join(one if one.isprintable() else "?" for one in cut)
+
+
+def json_fault(error: JSONDecodeError) -> str:
+    """Where a text is not JSON, and why."""
+    return f"line {error.lineno}, column {error.colno}: {error.msg.lower()}"
 
 
 def ending(code: int) -> str:

@@ -108,7 +108,7 @@ class LocalProxy:
             return
         request = parse_head(head)
         if request is None:
-            self._refuse(sock, 400, "this is no request that can be passed on")
+            self._refuse(sock, 400, "this request cannot be passed on")
         elif not self._token or not hmac.compare_digest(request.token, self._token.encode()):
             self._refuse(sock, 401, "this needs the device's token, as on the bus")
         elif len(self._relays) >= _MOST_RELAYS or self._background.is_full:

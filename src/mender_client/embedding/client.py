@@ -174,7 +174,7 @@ class Client(Deciding):
         self._parts.engine.resume()
         waiting = self._parts.lock.read()
         if waiting is not None:
-            text = f"cannot check for a deployment: {waiting or 'another one'} waits for its report"
+            text = f"cannot check for a deployment: {waiting or 'another one'} is waiting for its report"
             raise BusyError("API01", text, remedy="call report() first")
         self._parts.outbox.flush()
         self._offer = self._parts.engine.ask()
@@ -200,7 +200,7 @@ class Client(Deciding):
         offer, self._offer = self._offer, None
         waits = engine.run() if engine.begin(offer) else None
         if isinstance(waits, Held):
-            raise BusyError("API12", "cannot download: the update waits at a gate", remedy="check() again later")
+            raise BusyError("API12", "cannot download: the update is waiting at a gate", remedy="check() again later")
         return None if waits is None else self._artifact
 
     def report(self, *, success: bool, reason: str = "") -> None:

@@ -57,7 +57,7 @@ def read_condition(file: Path) -> str:
     """
     if os.path.exists(file) and not os.path.isfile(file):  # a pipe would seem empty
         raise DeviceError(
-            "GAT06", f"cannot read {file}: it is not a regular file", remedy="name another one in UpdateGates"
+            "GAT06", f"cannot read {file}: it is not a regular file", remedy="specify another one in UpdateGates"
         )
     return read_text(file, limit=_MOST_BYTES)
 

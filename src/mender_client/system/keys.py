@@ -37,7 +37,7 @@ def read_key_file(file: Path) -> bytes:
         raise KeyFileError("KEY02", text, remedy="check its path, owner and mode") from error
     if len(content) > _LARGEST_FILE_BYTES:
         text = f"cannot read the key {file}: it is larger than {_LARGEST_FILE_BYTES} bytes"
-        raise KeyFileError("KEY03", text, remedy="name a file that contains a key in PEM form")
+        raise KeyFileError("KEY03", text, remedy="specify a file that contains a key in PEM form")
     return content
 
 

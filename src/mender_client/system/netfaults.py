@@ -48,7 +48,8 @@ def translate_errors(url: str, clock_problem: ClockProblem) -> Iterator[None]:
         yield
     except (HTTPException, OSError, ValueError) as error:
         fault = describe(error, clock_problem)
-        text = f"cannot reach {origin(url)}: {fault.text}"
+        is_answered = fault.kind in (ErrorKind.BROKEN_OFF, ErrorKind.PROTOCOL)
+        text = f"cannot {'complete the request to' if is_answered else 'reach'} {origin(url)}: {fault.text}"
         raise NetworkError(fault.code, text, remedy=fault.remedy, kind=fault.kind) from error
 
 
@@ -101,17 +102,17 @@ def _describe_os(error: OSError) -> Fault:
 
 
 def _describe_certificate(error: ssl.SSLCertVerificationError, clock_problem: ClockProblem) -> Fault:
-    code, said = error.verify_code, f"its certificate is not trusted ({printable(error.verify_message)})"
+    code, said = error.verify_code, f"its certificate is not trusted ({printable(error.verify_message.rstrip('.'))})"
     if code in (_EARLY, _EXPIRED):
         return _describe_date(code, said, clock_problem())
     if code == _SELF_SIGNED:
-        remedy = "if you trust it, name it in ServerCertificate"
+        remedy = "if you trust it, add it to ServerCertificate"
         return Fault("TLS01", f"{said}: it is self-signed", remedy, ErrorKind.CERTIFICATE_SELF_SIGNED)
     if code in _UNKNOWN_ISSUER:
-        remedy = "name the certificate of its authority in ServerCertificate"
+        remedy = "set ServerCertificate to the certificate of the CA that issued it"
         return Fault("TLS02", f"{said}: its issuer is unknown", remedy, ErrorKind.CERTIFICATE_UNKNOWN)
     if code in _WRONG_HOST:
-        remedy = "check the host name in the address, or renew the certificate for it"
+        remedy = "check the host name in the address, or issue a certificate for that host"
         return Fault("TLS03", f"{said}: it is for another host", remedy, ErrorKind.CERTIFICATE_HOST)
     return Fault("TLS04", said, "check the server's certificate and ServerCertificate", ErrorKind.CERTIFICATE)
 
@@ -123,7 +124,7 @@ def _describe_date(code: int, said: str, clock_problem: str) -> Fault:
     if code == _EARLY:
         remedy = "check this device's clock, then the server's certificate"
         return Fault("TLS06", said, remedy, ErrorKind.CERTIFICATE_EARLY)
-    remedy = "renew the server's certificate, or its authority's in ServerCertificate; check this device's clock"
+    remedy = "renew the server's certificate, or the CA certificate in ServerCertificate; check this device's clock"
     return Fault("TLS07", said, remedy, ErrorKind.CERTIFICATE_EXPIRED)
 
 

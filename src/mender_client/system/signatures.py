@@ -92,7 +92,7 @@ def load_public_key(file: Path, backend: Backend) -> PublicKey:
     try:
         key = parse_public_key(read_key_file(file))
     except UnreadableKeyError as error:
-        remedy = error.remedy or "name a file that contains one public key in PEM form (-----BEGIN PUBLIC KEY-----)"
+        remedy = error.remedy or "specify a file that contains one public key in PEM form (-----BEGIN PUBLIC KEY-----)"
         raise KeyFileError("KEY15", f"cannot use {file}: {error}", remedy=remedy) from error
     try:
         backend.verify(key.pem, b"", b"")
@@ -120,10 +120,10 @@ class SigningKey:
             self._key = load_private_key(file, passphrase)
             self._public = parse_public_key(backend.public_key_pem(self._key).encode())
         except UnusableKeyError as error:
-            remedy = error.remedy or "name a file that contains one private key in PEM form"
+            remedy = error.remedy or "specify a file that contains one private key in PEM form"
             raise KeyFileError("KEY17", f"cannot sign with {file}: {error.reason}", remedy=remedy) from error
         except UnreadableKeyError as error:
-            remedy = "name an RSA or ECDSA P-256 key"
+            remedy = "specify an RSA or ECDSA P-256 key"
             raise KeyFileError("KEY18", f"cannot sign with {file}: {error}", remedy=remedy) from error
 
     def sign(self, manifest: bytes) -> bytes:

@@ -13,7 +13,7 @@ from pathlib import Path
 from mender_client.core.client_status import ClientStatus, decode_client_status
 from mender_client.core.record import Record
 from mender_client.core.state_document import decode_record
-from mender_client.core.text import printable
+from mender_client.core.text import json_fault, printable
 
 from .files import open_own, storage_errors
 
@@ -45,6 +45,10 @@ def decode_state_file(data: bytes) -> Record:
         raise ValueError(f"it is larger than {_MOST_RECORD_BYTES} bytes")
     try:
         return decode_record(json.loads(data))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"it is not valid JSON: {json_fault(error)}") from None
+    except UnicodeDecodeError:
+        raise ValueError("it is not UTF-8 text") from None
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
 

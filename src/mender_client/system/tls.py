@@ -135,7 +135,7 @@ def trust(context: ssl.SSLContext, path: Path) -> tuple[bool, Sequence[Diagnosti
     else:
         if not files:
             text = f"{_SERVER}: cannot load {path}: the directory contains no file named *.pem, *.crt or *.cer"
-            faults.append(Diagnostic("TLS14", text, "put the certificates there, or name a file"))
+            faults.append(Diagnostic("TLS14", text, "put the certificates there, or specify a file"))
     for file in files:
         try:
             good, is_whole = _trust_file(context, file)
@@ -152,7 +152,7 @@ def trust(context: ssl.SSLContext, path: Path) -> tuple[bool, Sequence[Diagnosti
 
 def _no_authority(path: Path, error: Exception) -> Diagnostic:
     text = f"{_SERVER}: cannot load {path}: {_reason(error)}"
-    return Diagnostic("TLS19", text, "name a readable file in PEM or DER form")
+    return Diagnostic("TLS19", text, "specify a readable file in PEM or DER form")
 
 
 def _files(path: Path) -> Sequence[Path]:
@@ -230,7 +230,7 @@ def _loading(key: str, path: Path) -> Iterator[None]:
         yield
     except (OSError, ValueError) as error:
         text = f"{key}: cannot load {path}: {_reason(error)}"
-        raise ConfigError([Diagnostic("TLS17", text, "name a readable file in PEM form")]) from error
+        raise ConfigError([Diagnostic("TLS17", text, "specify a readable file in PEM form")]) from error
 
 
 def _date_faults(key: str, path: Path, found: Sequence[Certificate]) -> Sequence[Diagnostic]:

@@ -27,7 +27,7 @@ _CAUSES = (
     ("PIN locked", "the token is locked after wrong PINs", "unlock it with its own tools"),
     ("No PIN code was entered", "the token needs a PIN", _HOW),
     ("No matching initialized token", "there is no such token", "check that it is plugged in, and its label"),
-    ("Unable to load module", "the PKCS#11 module can't be loaded", "name the right one in openssl.cnf"),
+    ("Unable to load module", "the PKCS#11 module can't be loaded", "specify the right one in openssl.cnf"),
     ("Invalid engine", "openssl has no such engine", "install it (Debian: libengine-pkcs11-openssl)"),
     ("private key was not found", "the token has no such private key", "list its keys: pkcs11-tool -O --login"),
 )
@@ -76,7 +76,7 @@ class TokenKey:
                 public = self._run(call, ["pkey", *self._loading(), *form, "-in", self._uri.address, "-pubout"])
             text = public.decode("ascii", "replace")
             if fault := find_key_fault(text):
-                raise self._error(fault, "name another key")
+                raise self._error(fault, "specify another key")
             self._public_key_pem = text
         return self._public_key_pem
 

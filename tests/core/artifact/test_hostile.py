@@ -84,7 +84,7 @@ VERSION_LINE = PLAIN.lines()[-1]
 
 REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
     # Format
-    "nothing": (lambda: b"", "this is not a Mender Artifact, or a damaged one: the Artifact is truncated; check that"),
+    "nothing": (lambda: b"", "this is not a Mender Artifact, or it is damaged: the Artifact is truncated; check that"),
     "a web page": (lambda: b"<html>" * 200, "isn't a valid tar"),
     "an empty tar": (lambda: bytes(1024), "version is missing; the Artifact ends there"),
     "format 2": (lambda: forge(version=dump({"format": "mender", "version": 2})), "format version 2"),

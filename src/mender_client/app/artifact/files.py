@@ -112,7 +112,7 @@ def _mode_of(target: Path) -> int | None:
         return None
     if not stat.S_ISREG(mode):
         text = f"cannot write {target}: it exists and isn't a regular file"
-        raise StorageError("ART44", text, remedy="name another path")
+        raise StorageError("ART44", text, remedy="specify another path")
     return stat.S_IMODE(mode)
 
 

@@ -28,6 +28,7 @@ from mender_client.core.artifact import (
 )
 from mender_client.core.artifact.repack import index_artifact
 from mender_client.core.keyvalue import group_by_key
+from mender_client.core.text import json_fault
 from mender_client.errors import ArtifactError, StorageError
 from mender_client.system.crypto import choose_backend
 from mender_client.system.digest import choose_digest
@@ -140,8 +141,7 @@ def _meta_data(file: str | None) -> Mapping[str, Any] | None:
     try:
         value = json.loads(read_text(Path(file), limit=Limits().json_bytes))
     except json.JSONDecodeError as error:
-        where = f"line {error.lineno}, column {error.colno}"
-        text = f"cannot use {file} as meta-data: it isn't JSON ({where}: {error.msg.lower()})"
+        text = f"cannot use {file} as meta-data: it is not valid JSON: {json_fault(error)}"
         raise ArtifactError("ART46", text) from error
     except (ValueError, RecursionError) as error:
         text = f"cannot use {file} as meta-data: a number is too long, or it is nested too deeply"
@@ -181,7 +181,7 @@ def _sources(files: Sequence[str]) -> list[PayloadSource]:
 def _refuse_overwriting(output: Path, inputs: Sequence[str | None]) -> None:
     if any(file is not None and os.path.exists(output) and os.path.samefile(file, output) for file in inputs):
         text = f"cannot write {output}: it is one of the files to read"
-        raise StorageError("ART52", text, remedy="name another path")
+        raise StorageError("ART52", text, remedy="specify another path")
 
 
 def index(options: Options) -> ExitCode:

@@ -162,7 +162,12 @@ _OF_EVERY_ARTIFACT = (
         "-s", "--script", metavar="FILE", type=_script, nargs="+", action="extend", default=[], help="state scripts"
     ),
     _many("-p", "--provides", metavar="K:V", kind=_pair, text="what the device provides after the update"),
-    _many("--depends", metavar="K:V", kind=_pair, text="what the device must provide; of one key, any value"),
+    _many(
+        "--depends",
+        metavar="K:V",
+        kind=_pair,
+        text="what the device must provide; repeat a key to allow any of several values",
+    ),
     _many("--clears-provides", metavar="GLOB", kind=_line, text="provides that the update clears"),
     _many("-N", "--artifact-name-depends", metavar="NAME", kind=_line, text="one of these must be installed"),
     _many("-G", "--depends-groups", metavar="GROUP", kind=_line, text="the device must be in one of these"),
@@ -221,7 +226,15 @@ _WRITE = (
         "create an Artifact for an update module",
         _write_module,
         (
-            Argument("-T", "--type", dest="payload_type", metavar="TYPE", type=_line, required=True, help="module"),
+            Argument(
+                "-T",
+                "--type",
+                dest="payload_type",
+                metavar="TYPE",
+                type=_line,
+                required=True,
+                help="payload type: the name of the update module",
+            ),
             Argument(
                 "-f", "--file", metavar="FILE", type=_path, nargs="+", action="extend", default=[], help="payload files"
             ),

@@ -125,7 +125,7 @@ def copy(stream: FileStream, name: str | None, to: Writable) -> None:
 def _only(names: list[str]) -> str:
     if len(names) != 1:
         text = f"cannot choose a payload file: the Artifact has {', '.join(names) or 'none'}"
-        raise ArtifactError("ART41", text, remedy="name one")
+        raise ArtifactError("ART41", text, remedy="specify one")
     return names[0]
 
 

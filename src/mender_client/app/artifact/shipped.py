@@ -54,7 +54,7 @@ def write_deb(options: Options) -> ExitCode:
     for file in options.file:
         if not file.endswith(".deb"):
             text = f"cannot write {file} as a Debian package: its name doesn't end in .deb"
-            raise ArtifactError("ART54", text, remedy="name .deb files, or choose another kind of payload")
+            raise ArtifactError("ART54", text, remedy="specify .deb files, or choose another kind of payload")
     return _write(options, "deb", {}, options.file)
 
 
@@ -66,7 +66,7 @@ def write_docker_compose(options: Options) -> ExitCode:
         raise ArtifactError("ART55", text, remedy="choose another")
     if not any(Path(options.directory, name).is_file() for name in _MANIFESTS):
         text = f"cannot find {_MANIFESTS[0]} in {options.directory}: Docker Compose would have nothing to start"
-        raise ArtifactError("ART56", text, remedy="name the directory that it is in")
+        raise ArtifactError("ART56", text, remedy="specify the directory that it is in")
     named = {"images.tar": options.images} if options.images else {}
     words = {"project_name": project}
     return _write(options, "docker-compose", words, (), tree=("manifests.tar", options.directory), named=named)
@@ -125,6 +125,6 @@ def _pack(directory: Path, into: Path) -> None:
     with storage_errors("read", directory):
         if not stat.S_ISDIR(directory.stat().st_mode):
             text = f"cannot pack {directory}: it isn't a directory"
-            raise ArtifactError("ART57", text, remedy="name the directory whose content is to be installed")
+            raise ArtifactError("ART57", text, remedy="specify the directory whose content is to be installed")
         with tarfile.open(into, "w", format=tarfile.GNU_FORMAT) as archive:
             archive.add(directory, ".", filter=as_root)

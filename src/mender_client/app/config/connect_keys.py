@@ -40,7 +40,7 @@ class ConnectConfig:
         "ShellArguments", TEXTS, "The arguments of the shell; --login makes any shell a login shell.", ("--login",)
     )
     remote_terminal: bool = key(
-        "RemoteTerminal", FLAG, "False disables terminals, as for the archived Python client.", True
+        "RemoteTerminal", FLAG, "False disables terminals, as in the archived Python client.", True
     )
     terminal_disable: bool = key("Terminal.Disable", FLAG, "Disable terminals.", False)
     terminal_width: int = key(
@@ -61,7 +61,8 @@ class ConnectConfig:
     expire_after_idle_seconds: int = key(
         "Sessions.ExpireAfterIdle",
         SECONDS_OR_NONE,
-        "How long a terminal may go without input; excludes ExpireAfter. 0 means 600 if ExpireAfter is 0, too.",
+        "How long a terminal may go without input; cannot be combined with ExpireAfter. 0 means 600 if ExpireAfter is "
+        "0, too.",
         0,
         "seconds",
     )

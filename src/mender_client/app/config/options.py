@@ -97,7 +97,7 @@ COMMANDS = (
             _JSON,
         ),
         more="Without FILE, all files are checked at once. A FILE whose name begins with mender-connect is checked as "
-        "such a one. With --devices, the descriptions of a gateway's devices are checked.",
+        "mender-connect.conf. With --devices, the descriptions of a gateway's devices are checked.",
     ),
     Command(
         "show",
@@ -112,7 +112,7 @@ COMMANDS = (
         _set,
         (
             Argument("key", metavar="KEY", help="the key, such as HttpsClient.Key"),
-            Argument("value", metavar="VALUE", help="the value: a string as it is, anything else as JSON"),
+            Argument("value", metavar="VALUE", help="the value: a string as is, anything else as JSON"),
         ),
         more="The file is only written if the result is valid. Everything else in it is kept.",
     ),

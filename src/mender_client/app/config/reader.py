@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from mender_client import TYPE_CHECKING
-from mender_client.core.text import printable
+from mender_client.core.text import json_fault, printable
 from mender_client.dataclass import dataclass
 from mender_client.errors import ConfigError, Diagnostic
 from mender_client.system.files import open_input
@@ -184,8 +184,7 @@ class Reader:
         except UnicodeDecodeError:
             self._give_up(Diagnostic("CFG05", f"{path}: is not UTF-8 text", "save it as UTF-8"))
         except json.JSONDecodeError as error:
-            where = f"line {error.lineno}, column {error.colno}"
-            self._give_up(Diagnostic("CFG06", f"{path}: is not valid JSON: {where}: {error.msg.lower()}"))
+            self._give_up(Diagnostic("CFG06", f"{path}: is not valid JSON: {json_fault(error)}"))
         except (RecursionError, ValueError):
             self._give_up(_too_deep(path))
         else:
@@ -287,8 +286,11 @@ def _check_together(reader: Reader, main: Path, fallback: Path, *, is_server_nee
             reader.problems.append(Diagnostic("CFG14", f"{origins[one]}: {one}: needs {other}", f"set {other} too"))
     has_server = values.get("ServerURL") or values.get("Servers") or reader.refused & {"ServerURL", "Servers"}
     if is_server_needed and not has_server:
-        where = "no key ServerURL" if reader.has_found else "no such file"
-        reader.problems.append(_no_server(main, where if main == fallback else f"{where}, nor in {fallback}"))
+        if main == fallback:
+            why = "the file does not set it" if reader.has_found else "no such file"
+        else:
+            why = f"neither this file nor {fallback} {'sets it' if reader.has_found else 'exists'}"
+        reader.problems.append(_no_server(main, why))
 
 
 def _no_server(where: Path, why: str) -> Diagnostic:

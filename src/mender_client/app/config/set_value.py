@@ -57,7 +57,7 @@ def set_value(paths: Paths, name: str, text: str) -> ExitCode:
     for half in problems:
         print(f"warning: {half}", file=sys.stderr)
     _write(main, data)
-    print(f"{key.name} is set in {main}; a running daemon takes it after SIGHUP")
+    print(f"{key.name} is set in {main}; a running daemon picks it up on SIGHUP")
     return ExitCode.DONE
 
 

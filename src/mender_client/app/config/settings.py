@@ -39,7 +39,9 @@ def _gate(point: str, before: str, example: list[str]) -> Any:
 class Config:
     """The checked settings; paths are as written in the file, not yet placed below ``--root``."""
 
-    server_url: str = key("ServerURL", ADDRESS, "The server. Excludes Servers.", example="https://mender.example.com")
+    server_url: str = key(
+        "ServerURL", ADDRESS, "The server. Cannot be combined with Servers.", example="https://mender.example.com"
+    )
     servers: tuple[str, ...] = key(
         "Servers",
         SERVERS,
@@ -83,7 +85,7 @@ class Config:
     verify_key_list: tuple[str, ...] = key(
         "ArtifactVerifyKeys",
         PATHS,
-        "Several such keys. Excludes ArtifactVerifyKey.",
+        "Several such keys. Cannot be combined with ArtifactVerifyKey.",
         (),
         example=["/etc/mender/old.pem", "/etc/mender/new.pem"],
     )
@@ -121,7 +123,7 @@ class Config:
     retry_download_seconds: int = key(
         "RetryDownloadSeconds",
         SECONDS_OR_NONE,
-        "How long at least an unreachable or failing storage is retried before a download fails.",
+        "Minimum time for which an unreachable or failing storage is retried before a download fails.",
         3600,
         "seconds",
     )
@@ -230,7 +232,7 @@ class Config:
         "device path",
     )
     remote_terminal: bool = key(
-        "RemoteTerminal", FLAG, "False: connect offers no terminals, as for the archived Python client.", True
+        "RemoteTerminal", FLAG, "False: connect offers no terminals, as in the archived Python client.", True
     )
     identity_format: str = key(
         "IdentityFormat",

@@ -123,7 +123,8 @@ def update(context: DiagnosticContext) -> Iterator[CheckResult]:
     except FileNotFoundError:
         age = 0.0
     state, pid = look_at_sub_updater(deployment_id, context.record)
-    locked = f"{lock} has named deployment {deployment_id or '(none)'} for {span(age)}"
+    which = f"deployment {deployment_id}" if deployment_id else "an unknown deployment"
+    locked = f"{which} has held {lock} for {span(age)}"
     is_long = age > _LONG_SECONDS
     if state is SubUpdaterState.AT_WORK:
         found = f"{state.value} (pid {pid}); {locked}"
@@ -131,7 +132,7 @@ def update(context: DiagnosticContext) -> Iterator[CheckResult]:
     elif state is SubUpdaterState.REPORTED:
         yield warning(f"{state.value}; {locked}", "keep the client running, which does both")
     elif context.record.update_of(deployment_id) is None:
-        found = f"stale lock: {locked}, which the client does not know"
+        found = f"stale lock: {locked}; the client does not know this deployment"
         yield fault(found, f"{remedy_of_absence(is_known=False)}: rm {lock}")
     else:
         is_fault = is_long or state is SubUpdaterState.DIED

@@ -105,7 +105,7 @@ def data_directory(context: DiagnosticContext) -> Iterator[CheckResult]:
 _WRITE_REMEDIES = {
     errno.ENOSPC: "free some space there",
     errno.EDQUOT: "free some space there",
-    errno.EROFS: "make the file system writable: remount it; if it became read-only by itself, check the disk",
+    errno.EROFS: "make the file system writable: remount it; if it became read-only on its own, check the disk",
     errno.EACCES: "check its owner and mode, or run this as the client's user",
 }
 

@@ -54,15 +54,20 @@ def names(context: DiagnosticContext) -> Iterator[CheckResult]:
     """The server's name can be resolved."""
     hosts = [host for _, host, _ in _servers(context)]
     if not hosts:
-        yield skipped("the server is reached through a proxy, or no server is configured")
+        yield _skipped_without_server(context)
     for host in dict.fromkeys(hosts):
         try:
             found = {str(address[0]) for *_, address in _dialer().resolve(host, 0)}
         except (OSError, UnicodeError) as error:
             why = getattr(error, "strerror", None) or "it is not a host name"
-            yield fault(f"{host} can't be resolved: {why}", "check the name in ServerURL, and DNS (/etc/resolv.conf)")
+            yield fault(f"{host!r} can't be resolved: {why}", "check the name in ServerURL, and DNS (/etc/resolv.conf)")
         else:
             yield ok(f"{host} resolves to {', '.join(sorted(found))}")
+
+
+def _skipped_without_server(context: DiagnosticContext) -> CheckResult:
+    is_configured = bool(context.config.server_urls)
+    return skipped("the server is reached through a proxy" if is_configured else "no server is configured")
 
 
 def _dialer() -> Dialer:
@@ -73,12 +78,12 @@ def connection(context: DiagnosticContext) -> Iterator[CheckResult]:
     """The server's port accepts connections."""
     servers = list(_servers(context))
     if not servers:
-        yield skipped("the server is reached through a proxy, or no server is configured")
+        yield _skipped_without_server(context)
     for url, host, port in servers:
         try:
             _dialer().dial(host, port).close()
         except socket.gaierror:
-            yield skipped(f"{host} can't be resolved")
+            yield skipped(f"{host!r} can't be resolved")
         except (OSError, UnicodeError) as error:
             why = getattr(error, "strerror", None) or "no answer in time"
             yield fault(
@@ -189,7 +194,9 @@ def authorisation(context: DiagnosticContext) -> Iterator[CheckResult]:
 def _not_accepted(context: DiagnosticContext) -> CheckResult:
     """The result if the device isn't accepted; the server gives no reason, but the state file narrows it down."""
     if context.identity_changes:
-        return fault("not accepted: identity or key differ from what the server accepted", "see the line 'identity'")
+        return fault(
+            "not accepted: the identity or the key differs from what the server accepted", "see the line 'identity'"
+        )
     if context.record.accepted is not None:
         return fault(
             "no longer accepted: rejected or removed on the server since it was last accepted",

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from mender_client import TYPE_CHECKING
-from mender_client.core.text import printable
+from mender_client.core.text import json_fault, printable
 from mender_client.dataclass import dataclass, field
 from mender_client.errors import ConfigError, Diagnostic, StorageError
 from mender_client.system.files import read_text
@@ -95,7 +95,7 @@ def read_entries(directory: Path, root: Path) -> Found:
             folders = sorted(one.name for one in found if _is_device(one))
     except OSError as error:
         text = f"cannot read the devices in {directory}: {error.strerror}"
-        raise ConfigError([Diagnostic("GTW02", text, "create it, or name another one with --devices")]) from error
+        raise ConfigError([Diagnostic("GTW02", text, "create it, or specify another one with --devices")]) from error
     reader = _Reader(directory, trust)
     reader.take_file()
     for name in folders:
@@ -171,9 +171,11 @@ class _Reader:
             raise ConfigError([Diagnostic("GTW14", text, problem.remedy)])
         try:
             document = json.loads(read_text(path, limit=_MOST_BYTES), object_pairs_hook=_object)
-        except (StorageError, ValueError, RecursionError) as error:
-            why = str(error) if isinstance(error, StorageError) else f"it is not valid JSON: {error}"
-            raise _wrong(path, why) from error
+        except StorageError as error:
+            raise _wrong(path, str(error)) from error
+        except (ValueError, RecursionError) as error:
+            why = json_fault(error) if isinstance(error, json.JSONDecodeError) else str(error)
+            raise _wrong(path, f"it is not valid JSON: {why}") from error
         if not isinstance(document, dict):
             raise _wrong(path, "it must contain a JSON object")
         return document

@@ -53,7 +53,7 @@ def look(origin: str, device: ExistingDevice, *, is_name_given: bool) -> Migrati
         text = f"cannot migrate: an update is in progress ({paths.update_lock})"
         raise BusyError("SET11", text, remedy="wait until it has finished")
     for file, what, remedy in (
-        (device.key, "device key", "name its file in Security.AuthPrivateKey"),
+        (device.key, "device key", "specify its file in Security.AuthPrivateKey"),
         (paths.identity_script, "identity script", "put the script of the other client there"),
     ):
         if file is not None and not file.exists():

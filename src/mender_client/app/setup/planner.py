@@ -100,7 +100,9 @@ def _plan_certificate(file: Path, device: ExistingDevice, plan: Plan) -> str:
     data = content(place if place.exists() else file)
     if data is None or b"-----BEGIN CERTIFICATE-----" not in data:
         why = "there is no such file" if data is None else "it contains no certificate in PEM form"
-        raise DeviceError("SET08", f"cannot use the server certificate {file}: {why}", remedy="name a file in PEM form")
+        raise DeviceError(
+            "SET08", f"cannot use the server certificate {file}: {why}", remedy="specify a file in PEM form"
+        )
     if place.exists():
         return named
     plan.replace(device.paths.below_root(_CERTIFICATE), data)

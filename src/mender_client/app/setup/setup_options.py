@@ -73,12 +73,12 @@ def _ask_for_server(wanted: SetupOptions, device: ExistingDevice) -> SetupOption
     if "TenantToken" not in settings:
         from getpass import getpass
 
-        token = _answer(lambda: getpass("Tenant token, not shown (empty: none): ")).strip()
+        token = _answer(lambda: getpass("Tenant token, not shown (leave empty for none): ")).strip()
         if token:
             settings["TenantToken"] = token
     certificate = wanted.server_certificate
     if certificate is None:
-        text = "Server certificate, a PEM file (empty: the server's is signed by a public CA): "
+        text = "Server certificate, a PEM file (leave empty if the server's certificate is signed by a public CA): "
         while (certificate := _answer(lambda: input(text)).strip() or None) and not device.has_file(certificate):
             print("  there is no such file")
     return replace(wanted, settings=settings, server_certificate=certificate)

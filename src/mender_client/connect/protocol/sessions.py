@@ -129,7 +129,7 @@ class Sessions:
         try:
             versions = decode_body(message).get("versions")
             if not isinstance(versions, list):
-                raise ValueError("versions is no list")
+                raise ValueError("versions is not a list")
         except ValueError as error:
             self._refuse(message, f"failed to decode handshake request: {error}", is_closing=True)
             return

@@ -277,8 +277,8 @@ class ArtifactReader:
         elif self._check_signature is not None:
             raise ArtifactError(
                 "ART21",
-                f"cannot accept the Artifact: {SIGNATURE} is missing, and a verify key is configured",
-                remedy="sign it",
+                f"cannot accept the Artifact: it is not signed (no {SIGNATURE}), but a verify key is configured",
+                remedy="sign the Artifact",
             )
         manifest = parse_manifest(content)
         check_digest(hashlib.sha256(version).hexdigest(), manifest.digests[VERSION], VERSION)

@@ -9,7 +9,7 @@ from mender_client.errors import ArtifactError
 
 _SHOWN_CHARACTERS = 80
 _REBUILD = "build it again with mender-artifact or 'artifact write', and upload it again"
-_COMPARE = "compare its SHA-256 with that of the file on the build machine, and upload it again"
+_COMPARE = "compare the Artifact's SHA-256 with that of the file on the build machine, and upload it again"
 
 
 def malformed(reason: str) -> ArtifactError:
@@ -46,7 +46,7 @@ def no_artifact(error: ArtifactError) -> ArtifactError:
     reason = error.text.removeprefix("cannot accept the Artifact: ")
     return ArtifactError(
         "ART06",
-        f"cannot accept the Artifact: this is not a Mender Artifact, or a damaged one: {reason}",
+        f"cannot accept the Artifact: this is not a Mender Artifact, or it is damaged: {reason}",
         remedy="check that the right file was uploaded",
     )
 

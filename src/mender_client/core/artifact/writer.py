@@ -226,7 +226,7 @@ def _read_named(tar: TarReader, name: str) -> bytes:
     member = tar.next_member()
     if member is None or member.name != name:
         raise ArtifactError(
-            "ART31", f"cannot sign: this is not an Artifact, {name} is missing", remedy="name an Artifact file"
+            "ART31", f"cannot sign: this is not an Artifact, {name} is missing", remedy="specify an Artifact file"
         )
     return tar.read_member(member, Limits().manifest_bytes)
 
@@ -240,7 +240,7 @@ def _check_sources(spec: ArtifactSpec, payload: Sequence[PayloadSource]) -> None
         check_file_name(script, "the header")
     if spec.payload_type is None and payload:
         raise ArtifactError(
-            "ART32", "cannot write the Artifact: it has files but no payload type", remedy="name a payload type"
+            "ART32", "cannot write the Artifact: it has files but no payload type", remedy="specify a payload type"
         )
     if spec.checksum_key is not None and len(payload) != 1:
         raise ArtifactError(

@@ -157,7 +157,7 @@ class _Reader:
             return self._extension(_EXTENSION_SIZES[mark])
         if mark in _LENGTHS:
             return self._sized(mark, self._number(_LENGTHS[mark]), level)
-        raise ValueError("byte 0xc1 is no value")
+        raise ValueError("byte 0xc1 is not a value")
 
     def _fixed(self, mark: int, level: int) -> Any:
         if mark < 0x90:
@@ -200,7 +200,7 @@ class _Reader:
         for _ in range(size):
             name = self.value(level + 1)
             if not isinstance(name, (str, int)):
-                raise ValueError("a name that is no text")
+                raise ValueError("a name that is not text")
             found[name] = self.value(level + 1)
         return found
 
