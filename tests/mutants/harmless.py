@@ -15,7 +15,15 @@ _RECONCILED = "ends alike: nothing was installed, and the comparison with artifa
 _GUARDED = "ends alike: it is tried again until the loop guard ends it"
 _LOOKS = "goes on alike: a wait that finds no lock goes on to the comparison"
 
+_IRREVOCABLE = "never happens: the loop guard lets every update enter these states, and no other follows them"
+
 REASONS: dict[str, str] = {
+    "TRANSITIONS[INSTALLING][LOOP]": _IRREVOCABLE,
+    "TRANSITIONS[RECONCILING][LOOP]": _IRREVOCABLE,
+    "TRANSITIONS[DOWNLOADING][FAULT] -> DOWNLOADING": _GUARDED,
+    "TRANSITIONS[VERIFIED][FAULT] -> VERIFIED": _GUARDED,
+    "TRANSITIONS[HANDING_OVER][FAULT] -> VERIFIED": _GUARDED,
+    "TRANSITIONS[HANDING_OVER][FAULT] -> HANDING_OVER": _GUARDED,
     "TRANSITIONS[DOWNLOADING][FAULT] -> INSTALLING": _RECONCILED,
     "TRANSITIONS[DOWNLOADING][FAULT] -> RECONCILING": _RECONCILED,
     "TRANSITIONS[VERIFIED][FAULT] -> DOWNLOADING": _GUARDED,

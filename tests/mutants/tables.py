@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
 
-from client.scenarios import BY_NAME, effects, live, random_blows, single_blows
+from client.scenarios import BY_NAME, TRACE, begin, check, effects, live, random_blows, single_blows
 from mender_client.core.machine import RESUME, TRANSITIONS, Event, Flow, InstallerState, State
 from world import Blow, Kind, Stage
 
@@ -41,10 +41,13 @@ _BLOWS = (Blow(Kind.POWER), Blow(Kind.KILL), Blow(Kind.FAULT), Blow(Kind.FAULT, 
 _TELL_LITTLE = ("append", "auth", "inventory", "next")
 """Effects that occur in one state so often that they aren't all tested."""
 _PAIRS = 6
+_LOOPS = ("download", "status installing", "write update.lock", TRACE)
+"""Effects at which a client dies in each of its lives, until the loop guard ends the update."""
 
 Key = Event | InstallerState
 Entry = tuple[str, State, Key]
-Case = tuple[str, tuple[tuple[int, Blow], ...]]
+Case = tuple[str, tuple[tuple[int | str, Blow], ...]]
+"""A path, and its blows: each at the number of an effect, or at every effect of a name."""
 _TABLES: Mapping[str, Mapping[State, Mapping[Any, State]]] = {
     "TRANSITIONS": TRANSITIONS[Flow.HANDOVER],
     "RESUME": RESUME[Flow.HANDOVER],
@@ -131,7 +134,7 @@ def watched() -> Iterator[set[Entry]]:
 
 def cases(stage: Stage) -> list[Case]:
     """Updates with blows that together use every reachable entry."""
-    found: list[Case] = []
+    found = _loops(stage)
     for name in ROADS:
         road = BY_NAME[name]
         trace = effects(stage, road)
@@ -146,6 +149,13 @@ def cases(stage: Stage) -> list[Case]:
     return found
 
 
+def _loops(stage: Stage) -> list[Case]:
+    """Updates that end in a loop; one more kill before it changes the state in which the loop guard ends the update."""
+    kill, trace = Blow(Kind.KILL), effects(stage, BY_NAME["healthy"])
+    earlier: list[tuple[tuple[int | str, Blow], ...]] = [(), *(((trace.index(one) + 1, kill),) for one in _LOOPS)]
+    return [("healthy", ((effect, kill), *more)) for effect in _LOOPS for more in earlier]
+
+
 def is_chosen(road: str, effect: str, blow: Blow) -> bool:
     """Some blows for each path; a kill right after the hand-over matters if the sub-updater still works."""
     if effect.startswith(_TELL_LITTLE):
@@ -155,7 +165,17 @@ def is_chosen(road: str, effect: str, blow: Blow) -> bool:
 
 def play(stage: Stage, case: Case) -> None:
     """Play a case; raise an exception if anything is wrong at its end."""
-    live(stage, BY_NAME[case[0]], dict(case[1]))
+    name, blows = case
+    loops = {effect: blow for effect, blow in blows if isinstance(effect, str)}
+    once = {number: blow for number, blow in blows if isinstance(number, int)}
+    if not loops:
+        live(stage, BY_NAME[name], once)
+        return
+    world = begin(stage, BY_NAME[name], once)
+    world.power.always |= loops
+    world.live()
+    check(world)
+    assert {State.FAILED.value: 1} == world.journal.load().totals, "the loop began again"
 
 
 def uses(stage: Stage, case: Case) -> frozenset[Entry]:

@@ -38,6 +38,7 @@ APART = {
     "the first NeedsArtifactReboot says two lines": _LATE,
     "NeedsArtifactReboot": _LATE,
     "ArtifactReboot fails, no rollback": "after ArtifactReboot it rolls back even what can't be",
+    "a module that stops reading": "it stops the module, and then may wait without end for the stream to be read",
     "ArtifactVerifyRollbackReboot fails once": "it runs the scripts again, too",
     "ArtifactRollbackReboot_Leave fails": "it runs no ArtifactRollbackReboot_Error",
     "Cleanup": "it reports a failure when power is lost in the Cleanup of a success",

@@ -261,10 +261,11 @@ class Device:
 
     def wait_over(self, deployment_id: str) -> None:
         """Wait until the server has received an outcome, and the lock is gone."""
-        wait_until(
-            lambda: {"success", "failure"} & set(self.statuses(deployment_id)) and not self.lock.exists(),
-            what=f"an outcome ({self.said})",
-        )
+        wait_until(lambda: self.is_over(deployment_id), what=f"an outcome ({self.said})")
+
+    def is_over(self, deployment_id: str) -> bool:
+        """Whether the server has received an outcome, and the lock is gone."""
+        return not {"success", "failure"}.isdisjoint(self.statuses(deployment_id)) and not self.lock.exists()
 
     def start(
         self, *arguments: str, environment: Mapping[str, str] | None = None, before: Sequence[str] = ()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Generator, Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from mender_client.core.backoff import Backoff
@@ -94,7 +95,8 @@ class SubUpdater:
         self._boot_set(target, 1)
         yield
         if world.options.tells_reboot:
-            world.journal.update(lambda record: record.telling(self.deployment_id, Status.REBOOTING))
+            with suppress(MenderError):  # the script does not need to know that the report failed
+                world.journal.update(lambda record: record.telling(self.deployment_id, Status.REBOOTING))
             yield
             yield from self._send()
         self._store("trial")

@@ -33,8 +33,8 @@ exit 0
 """
 FAIL = "exit 1"
 KILL = "once && kill -9 $PPID; true"
-STOP = "once && kill -TERM $PPID && exec sleep 3600; true"
-CUT = "kill -9 $PPID; sleep 3600"
+STOP = "once && kill -TERM $PPID && exec sleep 60; true"
+CUT = "kill -9 $PPID; exec sleep 60"
 """What ``reboot`` does: it ends the client."""
 
 
