@@ -338,13 +338,17 @@ def test_daemon_lock_through_a_planted_link(tmp_path: Path) -> None:
 
 
 def test_daemon_lock_on_a_full_disk(tmp_path: Path) -> None:
-    """If the disk has no space for the pid, a StorageError is raised, and no daemon counts as running."""
+    """If the disk has no space for the pid, a StorageError is raised; the lock stays free for the next daemon."""
     with small_disk(tmp_path / "disk") as disk:
         (disk / "daemon.lock").touch()
         fill(disk)
+        first, second = DaemonLock(disk / "daemon.lock"), DaemonLock(disk / "daemon.lock")
         with pytest.raises(StorageError, match=r"cannot write .*daemon\.lock: No space left on device; free"):
-            DaemonLock(disk / "daemon.lock").acquire()
-        assert None is DaemonLock(disk / "daemon.lock").holder()
+            first.acquire()
+        (disk / "ballast").unlink()
+        second.acquire()
+        assert os.getpid() == first.holder()
+        second.release()
 
 
 @pytest.mark.parametrize("content", ["0", "99999999999", "-1", "x", ""])
@@ -377,15 +381,15 @@ def test_directory_that_is_there(tmp_path: Path) -> None:
 
 
 def test_stale_files(tmp_path: Path) -> None:
-    """Old temporary files that a power cut has left behind are removed, and nothing else."""
+    """Old temporary files that a power cut has left behind are removed, and nothing else, not even old links."""
     name = ".journal.json.0123456789abcdef.tmp"
     old, young, other = tmp_path / name, tmp_path / name.replace("0", "a"), tmp_path / ".journal.json.tmp"
     link = tmp_path / name.replace("0", "b")
     for path in (old, young, other):
         path.write_text("x")
     link.symlink_to(other)
-    for path in (old, other):
-        os.utime(path, (1, 1))
+    for path in (old, other, link):
+        os.utime(path, (1, 1), follow_symlinks=False)
     remove_stale_files(tmp_path)
     assert sorted([young, other, link]) == sorted(tmp_path.iterdir())
 

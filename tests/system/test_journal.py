@@ -15,7 +15,7 @@ from mender_client.core.model import Deployment, Link, NextForm, Provides, Statu
 from mender_client.core.record import Record
 from mender_client.errors import BusyError, StorageError
 from mender_client.system.journal import JsonJournal
-from mender_client.system.snapshot import damaged_files, peek_record
+from mender_client.system.snapshot import damaged_files
 
 DEPLOYMENT = Deployment("dep-1", "release-2", ("board",), Link("https://storage.example/a"))
 FULL = (
@@ -32,7 +32,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def test_round_trip(path: Path) -> None:
-    """A record that one journal saves is loaded by another one."""
+    """A record that one journal saves is loaded unchanged by another one."""
     JsonJournal(path).update(lambda _: FULL)
     assert JsonJournal(path).load() == FULL
 
@@ -141,11 +141,13 @@ def test_planted_link(tmp_path: Path) -> None:
         JsonJournal(tmp_path / "journal.json").load()
 
 
-def test_long_word_in_the_document(tmp_path: Path) -> None:
-    """A very long state in the state file doesn't lead to a long description of a fault."""
-    path = tmp_path / "journal.json"
+def test_long_word_in_the_document(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A very long state in the state file doesn't lead to a long log line."""
     path.write_text('{"schema": 1, "outbox": [], "outcomes": [], "update": {"state": "' + "x" * 70_000 + '"}}')
-    assert len(peek_record(path)[1]) <= 200
+    JsonJournal(path).load()
+    (line,) = caplog.messages
+    assert f"the update under way (state '{'x' * 38}…)" in line
+    assert len(line) < len(str(path)) + 250
 
 
 def test_read_once(path: Path) -> None:

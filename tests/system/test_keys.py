@@ -366,27 +366,39 @@ def test_no_directory(path: Path) -> None:
         DeviceKey(path / "no" / "directory.pem", CryptographyBackend()).ensure()
 
 
-def test_unreadable_key(path: Path) -> None:
-    """If an unprivileged client may not enter the directory of the key, it raises an error with a remedy."""
+@pytest.mark.parametrize(
+    ("directory_mode", "key_mode", "beginning", "code"),
+    [(0o700, 0o644, "cannot read the device key", "KEY07"), (0o755, 0o600, "cannot read the key", "KEY02")],
+    ids=["directory", "key"],
+)
+def test_unreadable_key(path: Path, directory_mode: int, key_mode: int, beginning: str, code: str) -> None:
+    """If the mode of the key, or of its directory, hides it from an unprivileged client, the error has a remedy."""
     if os.geteuid() != 0:
         pytest.skip("becoming another user needs root")
     path.write_bytes(pem("Ed25519 PKCS#8"))
-    path.chmod(0o600)
-    code = f"""
-import os, pathlib, sys
+    path.chmod(key_mode)
+    path.parent.chmod(directory_mode)
+    script = f"""
+import os, pathlib
 from mender_client.errors import KeyFileError
 from mender_client.system.keys import DeviceKey
 from mender_client.system.openssl import OpensslBackend
+os.chdir({str(path.parent.parent)!r})  # the directories above it are private
 os.setgid(65534); os.setuid(65534)
 try:
-    DeviceKey(pathlib.Path({str(path)!r}), OpensslBackend()).ensure()
+    DeviceKey(pathlib.Path({os.path.join(path.parent.name, path.name)!r}), OpensslBackend()).ensure()
 except KeyFileError as error:
     print(error)
 """
-    done = subprocess.run([sys.executable, "-I", "-S", "-c", PATHS + code], capture_output=True, text=True, check=False)
-    assert "" == done.stderr
-    assert done.stdout.startswith("cannot read the device key ")
-    assert done.stdout.endswith("; check its path, owner and mode [KEY07]\n")
+    path.parent.parent.chmod(0o755)
+    command = [sys.executable, "-I", "-S", "-c", PATHS + script]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    where = os.path.join(path.parent.name, path.name)
+    assert (f"{beginning} {where}: Permission denied; check its path, owner and mode [{code}]\n", "") == (
+        done.stdout,
+        done.stderr,
+    )
+    assert pem("Ed25519 PKCS#8") == path.read_bytes()
 
 
 UNABLE = {
