@@ -215,16 +215,23 @@ def test_not_without_tls(storage: Storage, tmp_path: Path) -> None:
 
 
 def test_no_room(storage: Storage, tmp_path: Path) -> None:
-    """At most four Artifacts are kept; while all four are being read, another one is downloaded separately."""
+    """At most four Artifacts are kept; for a fifth one, the one that has not been read for the longest is dropped."""
     store: Any = storage
     artifacts = SharedArtifacts(tmp_path, lambda _: store)
-    for number in range(12):
-        artifacts.open(store, URL.format("a").replace("/one", f"/{number}"), {}).close()
-    assert 4 == len(artifacts._shared)
-    held = [artifacts.open(store, URL.format("a").replace("/one", f"/{number}"), {}) for number in range(8, 12)]
-    before = len(storage.answers)
+    for name in ("0", "1", "2", "3", "0", "4", "0", "2", "3", "4", "1"):
+        artifacts.open(store, URL.format("a").replace("/one", f"/{name}"), {}).close()
+    assert [200] * 4 + [304, 200] + [304] * 4 + [200] == [status for status, _ in storage.answers]
+
+
+def test_no_room_while_all_are_read(storage: Storage, tmp_path: Path) -> None:
+    """While four Artifacts are being read, none of them is dropped: another one is downloaded separately."""
+    store: Any = storage
+    artifacts = SharedArtifacts(tmp_path, lambda _: store)
+    held = [artifacts.open(store, URL.format("a").replace("/one", f"/{number}"), {}) for number in range(4)]
     alone = artifacts.open(store, URL.format("a").replace("/one", "/more"), {})
     assert isinstance(alone, Answer)
-    assert 2 == len(storage.answers) - before
+    for number in range(4):
+        artifacts.open(store, URL.format("b").replace("/one", f"/{number}"), {}).close()
+    assert [304] * 4 == [status for status, _ in storage.answers[-4:]]
     for body in held:
         body.close()
