@@ -15,7 +15,7 @@ import pytest
 from mender_client.core.wire.messages import Request
 from mender_client.errors import Interrupted, NetworkError
 from mender_client.system.http import HttpTransport
-from mender_client.system.tls import TlsSettings, tls_context
+from mender_client.system.tls import TlsSettings
 
 from .authority import Authority
 from .conftest import MakeTransport
@@ -112,9 +112,28 @@ def test_client_certificate(authority: Authority, make_transport: MakeTransport)
         assert b"x" == make_transport(tls).send(Request("GET", server.url)).body
 
 
-def test_old_tls_is_refused(authority: Authority, make_transport: MakeTransport) -> None:
-    """The minimum TLS version of the client is set to 1.2."""
-    assert ssl.TLSVersion.TLSv1_2 == tls_context(TlsSettings()).minimum_version
+def permissive(context: ssl.SSLContext) -> ssl.SSLContext:
+    """The context, with all TLS versions and the weak signatures of the old ones."""
+    context.minimum_version = ssl.TLSVersion.TLSv1
+    context.set_ciphers("ALL:@SECLEVEL=0")
+    return context
+
+
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning")
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1], ids=lambda one: one.name)
+def test_old_tls_is_refused(authority: Authority, make_transport: MakeTransport, version: ssl.TLSVersion) -> None:
+    """A server that offers no newer TLS version than 1.0 or 1.1 is sent no request, and one that offers 1.2 is."""
+    context = permissive(authority.good.server_context())
+    with RawServer(keep_alive(answer(b"x")), tls=context) as server:
+        context.maximum_version = version
+        with pytest.raises(NetworkError) as caught:
+            make_transport(trusting(authority)).send(Request("GET", server.url))
+        assert ("tls-version", []) == (caught.value.kind, server.requests)
+        anybody = permissive(ssl._create_unverified_context())
+        with socket.create_connection(("127.0.0.1", server.port)) as plain, anybody.wrap_socket(plain) as secure:
+            assert secure.version() == version.name.replace("_", ".")
+        context.maximum_version = ssl.TLSVersion.TLSv1_2
+        assert b"x" == make_transport(trusting(authority)).send(Request("GET", server.url)).body
 
 
 def test_handshake_that_stalls(make_transport: MakeTransport) -> None:
