@@ -73,6 +73,19 @@ def test_write_replaces_a_planted_link(tmp_path: Path) -> None:
     assert ("mine", False) == ((tmp_path / "victim").read_text(), (tmp_path / "state").is_symlink())
 
 
+def test_temporary_names(tmp_path: Path) -> None:
+    """Each time a file is written, its temporary file has another name."""
+    code = (
+        "import pathlib; from mender_client.system.files import write_atomic\n"
+        "sys.addaudithook(lambda event, args: event == 'open' and isinstance(args[0], str) and print(args[0]))\n"
+        f"for _ in range(3): write_atomic(pathlib.Path({str(tmp_path / 'state')!r}), b'x', is_durable=False)\n"
+    )
+    command = [sys.executable, "-I", "-S", "-c", PATHS + code]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    opened = {Path(line) for line in done.stdout.splitlines()}
+    assert (3, {tmp_path}) == (len(opened), {path.parent for path in opened})
+
+
 def test_write_is_never_half_seen(tmp_path: Path) -> None:
     """A reader sees either the old or the new content while a file is written, never a mix."""
     path, contents = tmp_path / "state", {b"a" * 100_000, b"b" * 100_000}
