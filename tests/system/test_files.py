@@ -23,7 +23,7 @@ from mender_client.system.files import (
     write_atomic,
 )
 
-from .tmpfs import fill, make_read_only, small_disk
+from .tmpfs import empty, fill, make_read_only, small_disk
 
 PATHS = f"import sys; sys.path[:] = {sys.path!r}\n"
 """Sets the module path in a child process that starts without the ``site`` module, so that it runs no other code."""
@@ -358,7 +358,7 @@ def test_daemon_lock_on_a_full_disk(tmp_path: Path) -> None:
         first, second = DaemonLock(disk / "daemon.lock"), DaemonLock(disk / "daemon.lock")
         with pytest.raises(StorageError, match=r"cannot write .*daemon\.lock: No space left on device; free"):
             first.acquire()
-        (disk / "ballast").unlink()
+        empty(disk)
         second.acquire()
         assert os.getpid() == first.holder()
         second.release()

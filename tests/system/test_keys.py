@@ -119,7 +119,7 @@ def test_same_signatures(path: Path, name: str) -> None:
 @pytest.mark.parametrize("signer", sorted(BACKENDS))
 @pytest.mark.parametrize("message", [b"\0", b"x" * 50_000], ids=["NUL", "long"])
 def test_verify(backend: Backend, signer: str, path: Path, name: str, message: bytes) -> None:
-    """Each back end accepts the signatures of both, and rejects them for another message or if they are truncated."""
+    """Each back end accepts the signatures of both for their message and key only, and only if they are complete."""
     path.write_bytes(pem(name))
     signature = BACKENDS[signer]().sign(load_private_key(path, no_passphrase), message)
     public = public_pem(KEYS[name][0])
@@ -127,6 +127,18 @@ def test_verify(backend: Backend, signer: str, path: Path, name: str, message: b
     assert not backend.verify(public, message + b"x", signature)
     assert not backend.verify(public, message, signature[:-1])
     assert not backend.verify(public, message, b"")
+    assert [False, False] == [backend.verify(other, message, signature) for other in (another(name), another("P-256"))]
+
+
+@functools.cache
+def another(name: str) -> bytes:
+    """The public key of another pair of the same type, as PEM."""
+    key = KEYS.get(name, (P256,))[0]
+    if isinstance(key, rsa.RSAPrivateKey):
+        return public_pem(rsa.generate_private_key(public_exponent=65537, key_size=2048))
+    if isinstance(key, ec.EllipticCurvePrivateKey):
+        return public_pem(ec.generate_private_key(key.curve))
+    return public_pem(ed25519.Ed25519PrivateKey.generate())
 
 
 def test_key_among_others(backend: Backend, path: Path) -> None:
@@ -205,14 +217,20 @@ def test_planted_link(path: Path) -> None:
 
 
 def test_replace(path: Path) -> None:
-    """A forced bootstrap replaces the key, even an unusable one, and the public key changes."""
+    """A forced bootstrap replaces the key, even an unusable one, and from then on the new key is shown and signs."""
     path.write_bytes(pem("Ed25519 PKCS#8"))
     key = DeviceKey(path, CryptographyBackend())
-    before = key.public_key_pem()
-    assert key.ensure(kind=KeyType.ED25519, replace=True)
-    assert before != key.public_key_pem()
-    path.write_text("garbage")
-    assert key.ensure(kind=KeyType.ED25519, replace=True)
+    shown = {key.public_key_pem()}
+    assert is_signed(ED25519, MESSAGE, key.sign(MESSAGE))
+    for _ in range(2):
+        assert key.ensure(kind=KeyType.ED25519, replace=True)
+        made = serialization.load_pem_private_key(path.read_bytes(), password=None)
+        assert isinstance(made, ed25519.Ed25519PrivateKey)
+        assert public_pem(made).decode() == key.public_key_pem()
+        assert is_signed(made, MESSAGE, key.sign(MESSAGE))
+        shown.add(key.public_key_pem())
+        path.write_text("garbage")
+    assert 3 == len(shown)
 
 
 BROKEN: dict[str, tuple[bytes, str]] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import threading
 from collections.abc import Callable, Mapping
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from mender_client.core.ports import Body
 from mender_client.core.resume import Continuation, RemoteObject, judge
 from mender_client.errors import ErrorKind, NetworkError
 from mender_client.system.shared_artifacts import SharedArtifacts
@@ -124,6 +126,15 @@ def fetch(tmp_path: Path, storage: Storage) -> Callable[..., bytes]:
 Fetch = Callable[..., bytes]
 
 
+def read_all(body: Body) -> bytes:
+    """Read a body to its end, and close it."""
+    data, buffer = bytearray(), memoryview(bytearray(7_000))
+    with contextlib.closing(body):
+        while count := body.readinto(buffer):
+            data += buffer[:count]
+    return bytes(data)
+
+
 def test_once_for_all(storage: Storage, fetch: Fetch, tmp_path: Path) -> None:
     """The object is downloaded once; other devices check it with their own links, and no file is left."""
     assert [CONTENT] * 3 == [fetch(name) for name in ("a", "b", "c")]
@@ -163,6 +174,18 @@ def test_broken_off(storage: Storage, fetch: Fetch) -> None:
     storage.left = 120_000
     assert CONTENT == fetch("a")
     assert CONTENT == fetch("b")
+    assert len(CONTENT) == storage.sent
+
+
+def test_broken_off_for_all(storage: Storage, tmp_path: Path) -> None:
+    """A download that broke off is continued with the link of the device that asks next."""
+    store: Any = storage
+    artifacts = SharedArtifacts(tmp_path, lambda _: store)
+    storage.left = 120_000
+    with pytest.raises(NetworkError):
+        read_all(artifacts.open(store, URL.format("a"), {}))
+    assert CONTENT == read_all(artifacts.open(store, URL.format("b"), {}))
+    assert [(200, URL.format("a")), (206, URL.format("b"))] == storage.answers
     assert len(CONTENT) == storage.sent
 
 
