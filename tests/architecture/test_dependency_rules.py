@@ -181,11 +181,13 @@ def core_parts_used(module: str) -> Iterator[str]:
 
 
 def test_the_core_is_pure() -> None:
-    """The core does no I/O: it imports no module in ``PURE`` and calls no function in ``WORLDLY``."""
+    """The core does no I/O: it imports no module in ``PURE``, calls no function in ``WORLDLY``, and reads no clock."""
     assert [] == [
         f"{module} uses {name}"
         for module in of_package("core")
-        for name in sorted(world_used(module) | ({*WORLDLY, "__import__", "breakpoint"} & called(module)))
+        for name in sorted(
+            world_used(module) | ({*WORLDLY, "__import__", "breakpoint"} & called(module)) | clocks_read(module)
+        )
     ]
 
 
@@ -194,7 +196,7 @@ def test_the_workflow_speaks_to_ports_only() -> None:
     assert [] == [
         f"{module} uses {name}"
         for module in of_package("client")
-        for name in sorted((world_used(module) - {"logging"}) | (WORLDLY & called(module)))
+        for name in sorted((world_used(module) - {"logging"}) | (WORLDLY & called(module)) | clocks_read(module))
     ]
 
 
@@ -204,7 +206,7 @@ def test_the_protocols_of_connect_do_no_io() -> None:
         f"{module} uses {name}"
         for module in of_package("connect")
         if module.startswith("mender_client.connect.protocol.")
-        for name in sorted((world_used(module) - {"logging"}) | (WORLDLY & called(module)))
+        for name in sorted((world_used(module) - {"logging"}) | (WORLDLY & called(module)) | clocks_read(module))
     ]
 
 
@@ -216,6 +218,17 @@ def world_used(module: str) -> set[str]:
     """The modules in ``PURE`` that a module imports."""
     pure = {("pathlib", "PurePath"), ("pathlib", "PurePosixPath")}
     return {target.split(".")[0] for target, name in imports(module) if (target, name) not in pure} & PURE
+
+
+def clocks_read(module: str) -> set[str]:
+    """The class methods of ``datetime`` that a module uses to read the clock."""
+    return {
+        ast.unparse(node)
+        for node in nodes(module)
+        if isinstance(node, ast.Attribute)
+        and node.attr in ("now", "utcnow", "today")
+        and ast.unparse(node.value).rpartition(".")[2] in ("datetime", "date")
+    }
 
 
 def called(module: str) -> set[str]:
@@ -279,7 +292,7 @@ def catches_everything(handler: ast.ExceptHandler) -> bool:
 
 
 def test_no_state_in_modules() -> None:
-    """The modules have no ``global`` and no lists or sets as variables, so that two clients can share a process."""
+    """Modules have no ``global``, bind only constants, and never change them, so that two clients share a process."""
     modules = [
         module for one in ("core", "client", "connect", "dbus", "installers", "system") for module in of_package(one)
     ]
@@ -292,22 +305,68 @@ def test_no_state_in_modules() -> None:
         for statement in tree(module).body
         if keeps_state(statement)
     ]
+    assert [] == [f"{module}, line {line}" for module in modules for line in lines_that_change_state(tree(module))]
 
 
-MUTABLE = ("list", "set", "bytearray", "deque")
+MUTABLE = {"list", "set", "dict", "bytearray", "deque", "defaultdict", "OrderedDict", "Counter", "WeakSet"}
+CONTAINERS = (ast.List, ast.Set, ast.Dict, ast.ListComp, ast.SetComp, ast.DictComp)
+
+
+def targets(statement: ast.stmt) -> list[ast.expr]:
+    """What a statement assigns to."""
+    if isinstance(statement, ast.Assign):
+        return statement.targets
+    return [statement.target] if isinstance(statement, ast.AnnAssign) else []
 
 
 def keeps_state(statement: ast.stmt) -> bool:
-    """Whether a module-level statement binds a name to a mutable list, set, bytearray or deque."""
-    targets = statement.targets if isinstance(statement, ast.Assign) else [getattr(statement, "target", None)]
+    """Whether a module-level statement binds a variable, not a constant, to a mutable container, or calls its type."""
     value = getattr(statement, "value", None)
     if isinstance(value, ast.Call):
-        return getattr(value.func, "id", "") in MUTABLE
+        kind = value.func.value if isinstance(value.func, ast.Subscript) else value.func
+        return ast.unparse(kind).rpartition(".")[2] in MUTABLE
     is_constant = all(
-        isinstance(target, ast.Name) and (target.id.isupper() or target.id in ("_logger", "__all__"))
-        for target in targets
+        isinstance(target, ast.Name) and (target.id.isupper() or target.id == "__all__")
+        for target in targets(statement)
     )
-    return isinstance(value, ast.List | ast.Set | ast.ListComp | ast.SetComp) and not is_constant
+    return isinstance(value, CONTAINERS) and not is_constant
+
+
+CHANGES = {
+    "add", "append", "appendleft", "clear", "discard", "extend", "insert", "pop", "popitem", "popleft", "remove",
+    "setdefault", "sort", "update",
+}  # fmt: skip
+"""The methods that change a container."""
+
+
+def lines_that_change_state(module: ast.Module) -> Iterator[int]:
+    """The lines that change the content or an attribute of what a module-level name is bound to."""
+    bound = {one.id for statement in module.body for one in targets(statement) if isinstance(one, ast.Name)}
+    for node in ast.walk(module):
+        if not isinstance(node, ast.Subscript | ast.Attribute) or getattr(node.value, "id", "") not in bound:
+            continue
+        is_changed = not isinstance(node.ctx, ast.Load) or (isinstance(node, ast.Attribute) and node.attr in CHANGES)
+        if is_changed:
+            yield node.lineno
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "_seen = {}",
+        "_seen: dict[str, int] = {}",
+        "_SEEN = dict()",
+        "_SEEN = collections.deque[int]()",
+        "_seen = {name: 1 for name in 'ab'}",
+        "_SEEN = {}\ndef note(name):\n    _SEEN[name] = 1",
+        "_SEEN = []\ndef note(name):\n    _SEEN.append(name)",
+        "_SEEN = Seen()\ndef note(name):\n    _SEEN.name = name",
+    ],
+)
+def test_state_is_found(code: str) -> None:
+    """The test above finds containers in variables, and constants that are changed."""
+    module = ast.parse(code)
+    assert any(keeps_state(statement) for statement in module.body) or [*lines_that_change_state(module)]
 
 
 UNUSED_WHILE_IDLE = (

@@ -311,11 +311,11 @@ def test_bound_of_no_log(log: DeploymentLogFile, tmp_path: Path) -> None:
 
 
 def test_the_thread_that_records(log: DeploymentLogFile, logger: logging.Logger, tmp_path: Path) -> None:
-    """The log of a deployment contains the lines of its own thread only, and none after its end."""
+    """Each thread's lines are in the log of the deployment that it works on, in no other, and in none after its end."""
+    other = DeploymentLogFile(tmp_path / "other.log", tmp_path / "none", logger)
 
     def work_on_another() -> None:
         logger.info("of nobody")
-        other = DeploymentLogFile(tmp_path / "other.log", tmp_path / "none", logger)
         other.begin("d2")
         logger.info("of the other one")
         other.end()
@@ -330,3 +330,4 @@ def test_the_thread_that_records(log: DeploymentLogFile, logger: logging.Logger,
     log.end()
     logger.info("too late")
     assert (["of this one"], "") == (texts(log)[1:], current_deployment())
+    assert ["of the other one"] == texts(other, "d2")[1:]

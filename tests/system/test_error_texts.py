@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import traceback
+from base64 import b64encode
 from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 from pathlib import Path
@@ -38,12 +39,12 @@ NOW = datetime(2026, 1, 1, tzinfo=timezone.utc)
 
 ANSWERS: Mapping[str, bytes] = {
     "nothing": b"",
-    "no HTTP": b"what is this\r\n\r\n",
-    "no status": b"HTTP/1.1 fine OK\r\n\r\n",
+    "no HTTP": MARK.encode() + b"\r\n\r\n",
+    "no status": b"HTTP/1.1 " + MARK.encode() + b" OK\r\n\r\n",
     "an endless line": b"HTTP/1.1 200 OK\r\nX: " + MARK.encode() * 5000,
-    "two lengths": b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nx",
+    "two lengths": b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n" + MARK.encode(),
     "a cut body": answer(MARK.encode() * 10)[:-5],
-    "a bad chunk": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nhow long\r\n",
+    "a bad chunk": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + MARK.encode() + b"\r\n",
     "a redirect to a file": answer(b"", f"Location: file:///{MARK}", status=302),
     "a redirect with a password": answer(b"", f"Location: http://u:{MARK}@h/", status=302),
     "a redirect to nowhere": answer(b"", f"Location: http://127.0.0.1:1/?{MARK}", status=302),
@@ -70,10 +71,40 @@ def test_network(make_transport: MakeTransport, name: str) -> None:
     assert MARK not in text
 
 
+@pytest.mark.parametrize("name", [name for name in ANSWERS if "redirect" not in name])
+def test_answer_to_a_request(make_transport: MakeTransport, name: str) -> None:
+    """The error for a malformed response contains nothing of it, and neither token, body nor query of the request."""
+    with RawServer(raw(ANSWERS[name])) as server:
+        request = Request("PUT", f"{server.url}/a?{MARK}", {"Authorization": f"Bearer {MARK}"}, MARK.encode())
+        text = whole_text(lambda: make_transport().send(request))
+        assert MARK.encode() in server.requests[0]
+    assert MARK not in text
+
+
 def _download(body: HttpBody) -> None:
     with contextlib.closing(body):
         while body.readinto(memoryview(bytearray(65536))):
             pass
+
+
+@pytest.mark.parametrize("name", ["nothing", "no HTTP", "no status", "an endless line"])
+def test_answer_of_a_proxy(make_transport: MakeTransport, name: str) -> None:
+    """The error for a malformed response of a proxy contains neither the proxy's password nor that response."""
+    with RawServer(raw(ANSWERS[name])) as proxy:
+        proxies = read_proxies({"https_proxy": f"http://u:{MARK}@127.0.0.1:{proxy.port}"})
+        text = whole_text(lambda: make_transport(proxies=proxies).send(Request("GET", "https://h/")))
+        assert b"Proxy-Authorization: Basic " in proxy.requests[0]
+    assert [] == [secret for secret in (MARK, b64encode(f"u:{MARK}".encode()).decode()) if secret in text]
+
+
+def test_request_that_is_invalid(make_transport: MakeTransport) -> None:
+    """The error for a request that can't be sent because it is invalid contains neither its query nor its headers."""
+    with RawServer(raw(b"")) as server:
+        for request in (
+            Request("GET", f"{server.url}/?{MARK} x"),
+            Request("GET", server.url, {"Authorization": f"Bearer {MARK}\nx"}),
+        ):
+            assert MARK not in whole_text(lambda one=request: make_transport().send(one))  # type: ignore[misc]
 
 
 def test_request_that_can_not_be_sent(make_transport: MakeTransport) -> None:

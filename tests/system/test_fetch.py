@@ -6,6 +6,7 @@ import logging
 import re
 import socket
 import time
+from collections.abc import Callable
 
 import pytest
 
@@ -106,19 +107,24 @@ def test_download_over_a_stale_connection(make_transport: MakeTransport) -> None
             assert b"x" == read_all(transport.open(server.url, {}))
 
 
-def test_download_over_a_connection_that_dies(make_transport: MakeTransport) -> None:
-    """Three downloads succeed, over three connections, from a server that resets each at the second request."""
+@pytest.mark.parametrize("end", [reset, socket.socket.close], ids=["reset", "closed"])
+def test_download_over_a_connection_that_dies(
+    make_transport: MakeTransport, end: Callable[[socket.socket], None]
+) -> None:
+    """If the server ends the kept connection when it is asked for a download, the download uses a new connection."""
 
     def script(server: RawServer, connection: socket.socket) -> None:
         server.read_request(connection)
         connection.sendall(answer(b"x"))
         server.read_request(connection)
-        reset(connection)
+        end(connection)
 
     with RawServer(script) as server:
         transport = make_transport()
-        assert [b"x"] * 3 == [read_all(transport.open(server.url, {})) for _ in range(3)]
-        assert 3 == server.connections
+        transport.send(Request("GET", f"{server.url}/api"))
+        assert [b"x"] * 2 == [read_all(transport.open(f"{server.url}/artifact", {})) for _ in range(2)]
+        asked = [request.split()[1] for request in server.requests]
+    assert ([b"/api", *[b"/artifact"] * 4], 3) == (asked, server.connections)
 
 
 def test_closed_early(make_transport: MakeTransport) -> None:
@@ -296,11 +302,13 @@ def test_redirect_without_a_target(make_transport: MakeTransport) -> None:
     assert f"cannot follow the redirect of {server.url}: it names no address" == caught.value.text
 
 
-def test_not_modified_is_no_redirect(make_transport: MakeTransport) -> None:
-    """A 304 is returned, and is not treated as a redirect."""
-    with RawServer(keep_alive(b"HTTP/1.1 304 Not Modified\r\n\r\n")) as server:
+@pytest.mark.parametrize("status", [300, 304, 305])
+def test_what_is_no_redirect(make_transport: MakeTransport, status: int) -> None:
+    """Other statuses from 300 on (300, 304, 305) are returned and not followed, even with a Location header."""
+    data = f"HTTP/1.1 {status} Whatever\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n".encode()
+    with RawServer(keep_alive(data)) as server:
         body = make_transport().open(server.url, {})
-        assert (304, b"") == (body.status, read_all(body))
+        assert (status, b"", 1) == (body.status, read_all(body), len(server.requests))
 
 
 MOVED = b"the object has moved"

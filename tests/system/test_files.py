@@ -23,7 +23,7 @@ from mender_client.system.files import (
     write_atomic,
 )
 
-from .tmpfs import fill, make_read_only, small_disk
+from .tmpfs import empty, fill, make_read_only, small_disk
 
 PATHS = f"import sys; sys.path[:] = {sys.path!r}\n"
 """Sets the module path in a child process that starts without the ``site`` module, so that it runs no other code."""
@@ -71,6 +71,19 @@ def test_write_replaces_a_planted_link(tmp_path: Path) -> None:
     (tmp_path / "state").symlink_to(tmp_path / "victim")
     write_atomic(tmp_path / "state", b"new")
     assert ("mine", False) == ((tmp_path / "victim").read_text(), (tmp_path / "state").is_symlink())
+
+
+def test_temporary_names(tmp_path: Path) -> None:
+    """Each time a file is written, its temporary file has another name."""
+    code = (
+        "import pathlib; from mender_client.system.files import write_atomic\n"
+        "sys.addaudithook(lambda event, args: event == 'open' and isinstance(args[0], str) and print(args[0]))\n"
+        f"for _ in range(3): write_atomic(pathlib.Path({str(tmp_path / 'state')!r}), b'x', is_durable=False)\n"
+    )
+    command = [sys.executable, "-I", "-S", "-c", PATHS + code]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    opened = {Path(line) for line in done.stdout.splitlines()}
+    assert (3, {tmp_path}) == (len(opened), {path.parent for path in opened})
 
 
 def test_write_is_never_half_seen(tmp_path: Path) -> None:
@@ -338,13 +351,17 @@ def test_daemon_lock_through_a_planted_link(tmp_path: Path) -> None:
 
 
 def test_daemon_lock_on_a_full_disk(tmp_path: Path) -> None:
-    """If the disk has no space for the pid, a StorageError is raised, and no daemon counts as running."""
+    """If the disk has no space for the pid, a StorageError is raised; the lock stays free for the next daemon."""
     with small_disk(tmp_path / "disk") as disk:
         (disk / "daemon.lock").touch()
         fill(disk)
+        first, second = DaemonLock(disk / "daemon.lock"), DaemonLock(disk / "daemon.lock")
         with pytest.raises(StorageError, match=r"cannot write .*daemon\.lock: No space left on device; free"):
-            DaemonLock(disk / "daemon.lock").acquire()
-        assert None is DaemonLock(disk / "daemon.lock").holder()
+            first.acquire()
+        empty(disk)
+        second.acquire()
+        assert os.getpid() == first.holder()
+        second.release()
 
 
 @pytest.mark.parametrize("content", ["0", "99999999999", "-1", "x", ""])
@@ -377,15 +394,15 @@ def test_directory_that_is_there(tmp_path: Path) -> None:
 
 
 def test_stale_files(tmp_path: Path) -> None:
-    """Old temporary files that a power cut has left behind are removed, and nothing else."""
+    """Old temporary files that a power cut has left behind are removed, and nothing else, not even old links."""
     name = ".journal.json.0123456789abcdef.tmp"
     old, young, other = tmp_path / name, tmp_path / name.replace("0", "a"), tmp_path / ".journal.json.tmp"
     link = tmp_path / name.replace("0", "b")
     for path in (old, young, other):
         path.write_text("x")
     link.symlink_to(other)
-    for path in (old, other):
-        os.utime(path, (1, 1))
+    for path in (old, other, link):
+        os.utime(path, (1, 1), follow_symlinks=False)
     remove_stale_files(tmp_path)
     assert sorted([young, other, link]) == sorted(tmp_path.iterdir())
 

@@ -85,10 +85,11 @@ def test_a_broken_local_time(tmp_path: Path, *, is_dangling: bool) -> None:
 
 
 def test_files(tmp_path: Path) -> None:
-    """The content of a file is returned unchanged."""
+    """The content of a file is returned unchanged, and read anew each time."""
+    device = conditions(tmp_path)
     for content in ("1\n", "0\n"):
         (tmp_path / "online").write_text(content)
-        assert content == conditions(tmp_path).content("/online")
+        assert content == device.content("/online")
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:

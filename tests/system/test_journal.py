@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import pytest
@@ -13,9 +12,11 @@ import pytest
 from mender_client.core.machine import Event
 from mender_client.core.model import Deployment, Link, NextForm, Provides, Status
 from mender_client.core.record import Record
-from mender_client.errors import BusyError, StorageError
+from mender_client.errors import StorageError
 from mender_client.system.journal import JsonJournal
-from mender_client.system.snapshot import damaged_files, peek_record
+from mender_client.system.snapshot import damaged_files
+
+from .tmpfs import empty, fill, small_disk
 
 DEPLOYMENT = Deployment("dep-1", "release-2", ("board",), Link("https://storage.example/a"))
 FULL = (
@@ -32,7 +33,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def test_round_trip(path: Path) -> None:
-    """A record that one journal saves is loaded by another one."""
+    """A record that one journal saves is loaded unchanged by another one."""
     JsonJournal(path).update(lambda _: FULL)
     assert JsonJournal(path).load() == FULL
 
@@ -110,27 +111,42 @@ def test_changes_of_two_processes(path: Path) -> None:
 
 
 def test_one_sender(path: Path) -> None:
-    """Only one journal at a time may send the pending reports; another one gets a BusyError immediately."""
+    """Only one process at a time may send the pending reports; another one gets a BusyError, and doesn't wait."""
+    program = (
+        "import pathlib, sys\n"
+        "from mender_client.errors import BusyError\n"
+        "from mender_client.system.journal import JsonJournal\n"
+        "try:\n"
+        "    with JsonJournal(pathlib.Path(sys.argv[1])).sending(): print('sends')\n"
+        "except BusyError: print('busy')\n"
+    )
+
+    def other() -> str:
+        return subprocess.check_output([sys.executable, "-c", program, path], text=True)
+
     with JsonJournal(path).sending():
-        failures: list[BaseException] = []
-
-        def send() -> None:
-            try:
-                with JsonJournal(path).sending():
-                    raise AssertionError("both send")
-            except BusyError as error:
-                failures.append(error)
-
-        other = threading.Thread(target=send)
-        other.start()
-        other.join()
-    assert len(failures) == 1
+        assert "busy\n" == other()
+    assert "sends\n" == other()
 
 
 def test_unwritable_directory(tmp_path: Path) -> None:
     """If the directory is missing, a change raises an error that names the file."""
     with pytest.raises(StorageError, match=r"cannot open .*journal\.json\.lock"):
         JsonJournal(tmp_path / "missing" / "journal.json").update(lambda _: FULL)
+
+
+def test_full_disk(tmp_path: Path) -> None:
+    """If the disk is full, a change raises an error that names the file, and the record is unchanged."""
+    with small_disk(tmp_path / "disk") as disk:
+        journal = JsonJournal(disk / "journal.json")
+        journal.update(lambda _: FULL)
+        fill(disk)
+        with pytest.raises(StorageError, match=r"cannot write .*journal\.json: No space left on device"):
+            journal.update(lambda record: record.telling("dep-1", Status.DOWNLOADING))
+        assert [FULL, FULL] == [one.load() for one in (journal, JsonJournal(disk / "journal.json"))]
+        empty(disk)
+        journal.update(lambda record: record.telling("dep-1", Status.DOWNLOADING))
+        assert len(FULL.outbox) + 1 == len(JsonJournal(disk / "journal.json").load().outbox)
 
 
 def test_planted_link(tmp_path: Path) -> None:
@@ -141,11 +157,13 @@ def test_planted_link(tmp_path: Path) -> None:
         JsonJournal(tmp_path / "journal.json").load()
 
 
-def test_long_word_in_the_document(tmp_path: Path) -> None:
-    """A very long state in the state file doesn't lead to a long description of a fault."""
-    path = tmp_path / "journal.json"
+def test_long_word_in_the_document(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A very long state in the state file doesn't lead to a long log line."""
     path.write_text('{"schema": 1, "outbox": [], "outcomes": [], "update": {"state": "' + "x" * 70_000 + '"}}')
-    assert len(peek_record(path)[1]) <= 200
+    JsonJournal(path).load()
+    (line,) = caplog.messages
+    assert f"the update under way (state '{'x' * 38}…)" in line
+    assert len(line) < len(str(path)) + 250
 
 
 def test_read_once(path: Path) -> None:

@@ -119,7 +119,7 @@ def test_same_signatures(path: Path, name: str) -> None:
 @pytest.mark.parametrize("signer", sorted(BACKENDS))
 @pytest.mark.parametrize("message", [b"\0", b"x" * 50_000], ids=["NUL", "long"])
 def test_verify(backend: Backend, signer: str, path: Path, name: str, message: bytes) -> None:
-    """Each back end accepts the signatures of both, and rejects them for another message or if they are truncated."""
+    """Each back end accepts the signatures of both for their message and key only, and only if they are complete."""
     path.write_bytes(pem(name))
     signature = BACKENDS[signer]().sign(load_private_key(path, no_passphrase), message)
     public = public_pem(KEYS[name][0])
@@ -127,6 +127,18 @@ def test_verify(backend: Backend, signer: str, path: Path, name: str, message: b
     assert not backend.verify(public, message + b"x", signature)
     assert not backend.verify(public, message, signature[:-1])
     assert not backend.verify(public, message, b"")
+    assert [False, False] == [backend.verify(other, message, signature) for other in (another(name), another("P-256"))]
+
+
+@functools.cache
+def another(name: str) -> bytes:
+    """The public key of another pair of the same type, as PEM."""
+    key = KEYS.get(name, (P256,))[0]
+    if isinstance(key, rsa.RSAPrivateKey):
+        return public_pem(rsa.generate_private_key(public_exponent=65537, key_size=2048))
+    if isinstance(key, ec.EllipticCurvePrivateKey):
+        return public_pem(ec.generate_private_key(key.curve))
+    return public_pem(ed25519.Ed25519PrivateKey.generate())
 
 
 def test_key_among_others(backend: Backend, path: Path) -> None:
@@ -205,14 +217,20 @@ def test_planted_link(path: Path) -> None:
 
 
 def test_replace(path: Path) -> None:
-    """A forced bootstrap replaces the key, even an unusable one, and the public key changes."""
+    """A forced bootstrap replaces the key, even an unusable one, and from then on the new key is shown and signs."""
     path.write_bytes(pem("Ed25519 PKCS#8"))
     key = DeviceKey(path, CryptographyBackend())
-    before = key.public_key_pem()
-    assert key.ensure(kind=KeyType.ED25519, replace=True)
-    assert before != key.public_key_pem()
-    path.write_text("garbage")
-    assert key.ensure(kind=KeyType.ED25519, replace=True)
+    shown = {key.public_key_pem()}
+    assert is_signed(ED25519, MESSAGE, key.sign(MESSAGE))
+    for _ in range(2):
+        assert key.ensure(kind=KeyType.ED25519, replace=True)
+        made = serialization.load_pem_private_key(path.read_bytes(), password=None)
+        assert isinstance(made, ed25519.Ed25519PrivateKey)
+        assert public_pem(made).decode() == key.public_key_pem()
+        assert is_signed(made, MESSAGE, key.sign(MESSAGE))
+        shown.add(key.public_key_pem())
+        path.write_text("garbage")
+    assert 3 == len(shown)
 
 
 BROKEN: dict[str, tuple[bytes, str]] = {
@@ -366,27 +384,39 @@ def test_no_directory(path: Path) -> None:
         DeviceKey(path / "no" / "directory.pem", CryptographyBackend()).ensure()
 
 
-def test_unreadable_key(path: Path) -> None:
-    """If an unprivileged client may not enter the directory of the key, it raises an error with a remedy."""
+@pytest.mark.parametrize(
+    ("directory_mode", "key_mode", "beginning", "code"),
+    [(0o700, 0o644, "cannot read the device key", "KEY07"), (0o755, 0o600, "cannot read the key", "KEY02")],
+    ids=["directory", "key"],
+)
+def test_unreadable_key(path: Path, directory_mode: int, key_mode: int, beginning: str, code: str) -> None:
+    """If the mode of the key, or of its directory, hides it from an unprivileged client, the error has a remedy."""
     if os.geteuid() != 0:
         pytest.skip("becoming another user needs root")
     path.write_bytes(pem("Ed25519 PKCS#8"))
-    path.chmod(0o600)
-    code = f"""
-import os, pathlib, sys
+    path.chmod(key_mode)
+    path.parent.chmod(directory_mode)
+    script = f"""
+import os, pathlib
 from mender_client.errors import KeyFileError
 from mender_client.system.keys import DeviceKey
 from mender_client.system.openssl import OpensslBackend
+os.chdir({str(path.parent.parent)!r})  # the directories above it are private
 os.setgid(65534); os.setuid(65534)
 try:
-    DeviceKey(pathlib.Path({str(path)!r}), OpensslBackend()).ensure()
+    DeviceKey(pathlib.Path({os.path.join(path.parent.name, path.name)!r}), OpensslBackend()).ensure()
 except KeyFileError as error:
     print(error)
 """
-    done = subprocess.run([sys.executable, "-I", "-S", "-c", PATHS + code], capture_output=True, text=True, check=False)
-    assert "" == done.stderr
-    assert done.stdout.startswith("cannot read the device key ")
-    assert done.stdout.endswith("; check its path, owner and mode [KEY07]\n")
+    path.parent.parent.chmod(0o755)
+    command = [sys.executable, "-I", "-S", "-c", PATHS + script]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    where = os.path.join(path.parent.name, path.name)
+    assert (f"{beginning} {where}: Permission denied; check its path, owner and mode [{code}]\n", "") == (
+        done.stdout,
+        done.stderr,
+    )
+    assert pem("Ed25519 PKCS#8") == path.read_bytes()
 
 
 UNABLE = {

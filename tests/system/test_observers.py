@@ -105,13 +105,6 @@ def test_planted_link(tmp_path: Path) -> None:
     assert {"status.json", "target"} == set(os.listdir(tmp_path))
 
 
-def test_temporary_name_that_somebody_took(tmp_path: Path) -> None:
-    """The metrics file is written even if a predictable temporary name is taken: the real one is random."""
-    (tmp_path / ".mender.prom.tmp").mkdir()
-    MetricsFile(tmp_path / "mender.prom").noticed(SITUATION)
-    assert (tmp_path / "mender.prom").is_file()
-
-
 @pytest.mark.parametrize("content", [b"", b"[]", b"{", b"\xff", b"[" * 100000, b'{"a": "' + b"x" * 70000 + b'"}'])
 def test_unusable_status_file(tmp_path: Path, content: bytes) -> None:
     """A status file with invalid content is treated as missing."""

@@ -177,15 +177,23 @@ def test_closed_output_but_no_end(script: MakeScript) -> None:
     assert f"cannot use {path}: it closed its output but did not exit" == failure([path])
 
 
+def refusal(program: str) -> str:
+    """The error, with its remedy and code, for a program that can't be started."""
+    with pytest.raises(ScriptError) as caught:
+        run_script([program], limits=LIMITS)
+    return str(caught.value)
+
+
 def test_missing_program() -> None:
-    """A missing program causes an error that names it."""
-    assert "cannot run /no/such: No such file or directory" == failure(["/no/such"])
+    """A missing program causes an error that names it and recommends installing it."""
+    remedy = "install it, or the interpreter in its first line"
+    assert f"cannot run /no/such: No such file or directory; {remedy} [SCR03]" == refusal("/no/such")
 
 
 def test_not_executable(script: MakeScript) -> None:
-    """A program that is not executable causes an error that names it."""
+    """A program that is not executable causes an error that names it and the remedy."""
     path = script("", mode=0o644)
-    assert f"cannot run {path}: Permission denied" == failure([path])
+    assert f"cannot run {path}: Permission denied; make it executable [SCR03]" == refusal(path)
 
 
 def test_missing_interpreter(script: MakeScript) -> None:
@@ -195,9 +203,9 @@ def test_missing_interpreter(script: MakeScript) -> None:
 
 
 def test_no_interpreter(script: MakeScript) -> None:
-    """A script whose first line doesn't name an interpreter causes an error that names the script."""
+    """A script whose first line doesn't name an interpreter causes an error that recommends checking that line."""
     path = script("echo a=1\n", interpreter="")
-    assert f"cannot run {path}: Exec format error" == failure([path])
+    assert f"cannot run {path}: Exec format error; check its first line [SCR03]" == refusal(path)
 
 
 # -- programs that outlive this process --------------------------------------------------------------------

@@ -67,14 +67,14 @@ def test_https_to_another(authority: Authority, make_transport: MakeTransport) -
 
 
 def test_http(make_transport: MakeTransport) -> None:
-    """A proxy for http is sent the absolute URL and the Host header of the server, and no authorization by default."""
-    with RawServer(keep_alive(answer(b"x"))) as server, ForwardProxy(server) as proxy:
+    """Over one connection, a proxy for http is sent absolute URLs and the server's Host header; no authorization."""
+    with RawServer(keep_alive(answer(b"x"))) as proxy:
         transport = make_transport(proxies=through(proxy))
-        assert b"x" == transport.send(get("http")).body
-        transport.rest()
-    assert [f"PUT http://{HOST}/a?secret HTTP/1.1"] == proxy.asked
-    assert f"\r\nHost: {HOST}\r\n".encode() in proxy.requests[0]
-    assert b"Proxy-Authorization" not in proxy.requests[0]
+        assert [b"x", b"x"] == [transport.send(get("http")).body for _ in range(2)]
+        assert 1 == proxy.connections
+    for request in proxy.requests:
+        assert request.startswith(f"PUT http://{HOST}/a?secret HTTP/1.1\r\nHost: {HOST}\r\n".encode())
+        assert b"Proxy-Authorization" not in request
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
@@ -136,10 +136,13 @@ def test_redirect_into_this_device(make_transport: MakeTransport, inward: str) -
 
 
 def test_exempt(make_transport: MakeTransport) -> None:
-    """This device itself is contacted without the proxy."""
+    """This device itself and an exempt server are contacted without the proxy, and without its password."""
     with RawServer(keep_alive(answer(b"x"))) as server, ForwardProxy(None) as proxy:
-        assert b"x" == make_transport(proxies=through(proxy)).send(Request("GET", server.url)).body
-        assert [] == proxy.asked
+        for host, no_proxy in (("127.0.0.1", ""), (INWARD_BY_NAME, INWARD_BY_NAME)):
+            transport = make_transport(proxies=through(proxy, no_proxy=no_proxy, user="user:secret@"))
+            assert b"x" == transport.send(Request("GET", f"http://{host}:{server.port}/")).body
+        assert ([], 2) == (proxy.asked, len(server.requests))
+        assert [] == [request for request in server.requests if b"Proxy-Authorization" in request]
 
 
 VARIABLES = ["http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"]
@@ -234,17 +237,18 @@ SLOW = {"silent": silent, "drips": drip(b"HTTP/1.1 200 OK\r\nX: ", b"x")}
 BROKEN = {"closes": b"", "no HTTP": b"SSH-2.0-OpenSSH_9\r\n", "endless": b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 1000}
 
 
+@pytest.mark.parametrize("limit", ["connect", "total"])
 @pytest.mark.parametrize("name", SLOW)
-def test_slow(make_transport: MakeTransport, name: str) -> None:
-    """The wait for the response of a proxy is limited, even if its bytes arrive steadily."""
+def test_slow(make_transport: MakeTransport, name: str, limit: str) -> None:
+    """The time limits for a connection and for a request end the wait for a proxy, even if bytes arrive steadily."""
     with RawServer(SLOW[name]) as proxy, pytest.raises(NetworkError, match="it did not answer in time") as caught:
-        make_transport(proxies=through(proxy), connect=0.5, total=0.6).send(get("https"))
+        make_transport(proxies=through(proxy), **{limit: 0.5}).send(get("https"))
     assert "proxy" == caught.value.kind
 
 
 @pytest.mark.parametrize("name", BROKEN)
 def test_broken(make_transport: MakeTransport, name: str) -> None:
-    """A missing or invalid response of a proxy causes a NetworkError."""
+    """A missing or invalid response of a proxy causes a NetworkError of the kind "proxy"."""
 
     def script(server: RawServer, connection: socket.socket) -> None:
         server.read_request(connection)

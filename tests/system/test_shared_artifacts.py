@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import threading
 from collections.abc import Callable, Mapping
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from mender_client.core.ports import Body
 from mender_client.core.resume import Continuation, RemoteObject, judge
 from mender_client.errors import ErrorKind, NetworkError
 from mender_client.system.shared_artifacts import SharedArtifacts
@@ -124,6 +126,15 @@ def fetch(tmp_path: Path, storage: Storage) -> Callable[..., bytes]:
 Fetch = Callable[..., bytes]
 
 
+def read_all(body: Body) -> bytes:
+    """Read a body to its end, and close it."""
+    data, buffer = bytearray(), memoryview(bytearray(7_000))
+    with contextlib.closing(body):
+        while count := body.readinto(buffer):
+            data += buffer[:count]
+    return bytes(data)
+
+
 def test_once_for_all(storage: Storage, fetch: Fetch, tmp_path: Path) -> None:
     """The object is downloaded once; other devices check it with their own links, and no file is left."""
     assert [CONTENT] * 3 == [fetch(name) for name in ("a", "b", "c")]
@@ -163,6 +174,18 @@ def test_broken_off(storage: Storage, fetch: Fetch) -> None:
     storage.left = 120_000
     assert CONTENT == fetch("a")
     assert CONTENT == fetch("b")
+    assert len(CONTENT) == storage.sent
+
+
+def test_broken_off_for_all(storage: Storage, tmp_path: Path) -> None:
+    """A download that broke off is continued with the link of the device that asks next."""
+    store: Any = storage
+    artifacts = SharedArtifacts(tmp_path, lambda _: store)
+    storage.left = 120_000
+    with pytest.raises(NetworkError):
+        read_all(artifacts.open(store, URL.format("a"), {}))
+    assert CONTENT == read_all(artifacts.open(store, URL.format("b"), {}))
+    assert [(200, URL.format("a")), (206, URL.format("b"))] == storage.answers
     assert len(CONTENT) == storage.sent
 
 
@@ -215,16 +238,23 @@ def test_not_without_tls(storage: Storage, tmp_path: Path) -> None:
 
 
 def test_no_room(storage: Storage, tmp_path: Path) -> None:
-    """At most four Artifacts are kept; while all four are being read, another one is downloaded separately."""
+    """At most four Artifacts are kept; for a fifth one, the one that has not been read for the longest is dropped."""
     store: Any = storage
     artifacts = SharedArtifacts(tmp_path, lambda _: store)
-    for number in range(12):
-        artifacts.open(store, URL.format("a").replace("/one", f"/{number}"), {}).close()
-    assert 4 == len(artifacts._shared)
-    held = [artifacts.open(store, URL.format("a").replace("/one", f"/{number}"), {}) for number in range(8, 12)]
-    before = len(storage.answers)
+    for name in ("0", "1", "2", "3", "0", "4", "0", "2", "3", "4", "1"):
+        artifacts.open(store, URL.format("a").replace("/one", f"/{name}"), {}).close()
+    assert [200] * 4 + [304, 200] + [304] * 4 + [200] == [status for status, _ in storage.answers]
+
+
+def test_no_room_while_all_are_read(storage: Storage, tmp_path: Path) -> None:
+    """While four Artifacts are being read, none of them is dropped: another one is downloaded separately."""
+    store: Any = storage
+    artifacts = SharedArtifacts(tmp_path, lambda _: store)
+    held = [artifacts.open(store, URL.format("a").replace("/one", f"/{number}"), {}) for number in range(4)]
     alone = artifacts.open(store, URL.format("a").replace("/one", "/more"), {})
     assert isinstance(alone, Answer)
-    assert 2 == len(storage.answers) - before
+    for number in range(4):
+        artifacts.open(store, URL.format("b").replace("/one", f"/{number}"), {}).close()
+    assert [304] * 4 == [status for status, _ in storage.answers[-4:]]
     for body in held:
         body.close()

@@ -214,6 +214,7 @@ def _encrypted(path: Path) -> Path:
     ids=["missing", "public", "P-384", "Ed25519", "encrypted"],
 )
 def test_keys_that_don_t_sign(backend: Backend, tmp_path: Path, make: Callable[[Path], Path], reason: str) -> None:
-    """A key that can't sign Artifacts is refused when it is loaded, with the reason."""
-    with pytest.raises(KeyFileError, match=reason):
+    """A key that can't sign Artifacts is refused when it is loaded, with the reason; it isn't called the device key."""
+    with pytest.raises(KeyFileError, match=reason) as caught:
         SigningKey(make(tmp_path / "key"), backend)
+    assert "device" not in str(caught.value)

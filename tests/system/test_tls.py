@@ -112,9 +112,29 @@ def test_client_certificate(authority: Authority, make_transport: MakeTransport)
         assert b"x" == make_transport(tls).send(Request("GET", server.url)).body
 
 
-def test_old_tls_is_refused(authority: Authority, make_transport: MakeTransport) -> None:
-    """The minimum TLS version of the client is set to 1.2."""
-    assert ssl.TLSVersion.TLSv1_2 == tls_context(TlsSettings()).minimum_version
+def permissive(context: ssl.SSLContext) -> ssl.SSLContext:
+    """The context, with all TLS versions and the weak signatures of the old ones."""
+    context.minimum_version = ssl.TLSVersion.TLSv1
+    context.set_ciphers("ALL:@SECLEVEL=0")
+    return context
+
+
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning")
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1], ids=lambda one: one.name)
+def test_old_tls_is_refused(authority: Authority, make_transport: MakeTransport, version: ssl.TLSVersion) -> None:
+    """A server that offers no newer TLS version than 1.0 or 1.1 is sent no request, and one that offers 1.2 is."""
+    context = permissive(authority.good.server_context())
+    with RawServer(keep_alive(answer(b"x")), tls=context) as server:
+        context.maximum_version = version
+        with pytest.raises(NetworkError) as caught:
+            make_transport(trusting(authority)).send(Request("GET", server.url))
+        assert ("tls-version", []) == (caught.value.kind, server.requests)
+        # a client that allows it gets this version, so only the version was the reason
+        anybody = permissive(tls_context(TlsSettings(verify=False)))
+        with socket.create_connection(("127.0.0.1", server.port)) as plain, anybody.wrap_socket(plain) as secure:
+            assert secure.version() == version.name.replace("_", ".")
+        context.maximum_version = ssl.TLSVersion.TLSv1_2
+        assert b"x" == make_transport(trusting(authority)).send(Request("GET", server.url)).body
 
 
 def test_handshake_that_stalls(make_transport: MakeTransport) -> None:

@@ -15,11 +15,13 @@ from mender_client.core.devicekey import KeyType
 from mender_client.core.wire.messages import Request
 from mender_client.errors import ConfigError, NetworkError
 from mender_client.system.cryptolib import CryptographyBackend
+from mender_client.system.http import HttpTransport
 from mender_client.system.tls import TlsRules, TlsSettings
 
 from .authority import DAY, NOW, Authority, Pair
 from .conftest import MakeTransport
 from .rawserver import RawServer, answer, raw
+from .test_tls import of_the_system
 
 
 @pytest.fixture
@@ -34,11 +36,12 @@ def other(tmp_path: Path) -> Authority:
     return Authority(tmp_path / "other")
 
 
-def is_trusted(transport: object, authority: Authority) -> bool:
-    """Whether a server with a certificate of this authority is sent a request."""
-    with RawServer(raw(answer(b"x")), tls=authority.good.server_context()) as server:
+def is_trusted(transport: HttpTransport, one: Authority | Pair) -> bool:
+    """Whether a server with this certificate, or with one of this authority, is sent a request."""
+    pair = one if isinstance(one, Pair) else one.good
+    with RawServer(raw(answer(b"x")), tls=pair.server_context()) as server:
         try:
-            transport.send(Request("GET", server.url))  # type: ignore[attr-defined]
+            transport.send(Request("GET", server.url))
         except NetworkError:
             return False
     return True
@@ -54,15 +57,24 @@ def test_several_in_a_file(
     assert [True, True] == [is_trusted(transport, one) for one in (authority, other)]
 
 
-def test_directory(authority: Authority, other: Authority, make_transport: MakeTransport, tmp_path: Path) -> None:
-    """The *.pem and *.CRT files in a directory are trusted, without hashed names, whatever else is there."""
-    directory = tmp_path / "directory"
-    directory.mkdir()
+def test_directory(
+    authority: Authority,
+    other: Authority,
+    make_transport: MakeTransport,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The *.pem, *.CRT and *.cer files in a directory are trusted, without hashed names; other files are ignored."""
+    third, old = (Authority(tmp_path / name) for name in ("third", "old"))
+    directory = _directory(tmp_path / "directory")
     (directory / "a.pem").write_bytes(authority.certificate.read_bytes())
     (directory / "b.CRT").write_bytes(other.certificate.read_bytes())
+    (directory / "c.cer").write_bytes(_der(third))
+    (directory / "d.pem.old").write_bytes(old.certificate.read_bytes())
     (directory / "README").write_text("no certificate")
     transport = make_transport(TlsSettings(ca_file=directory))
-    assert [True, True] == [is_trusted(transport, one) for one in (authority, other)]
+    assert [True, True, True, False] == [is_trusted(transport, one) for one in (authority, other, third, old)]
+    assert [] == caplog.messages
 
 
 def test_renewed_authority(
@@ -123,10 +135,24 @@ def early(authority: Authority) -> Pair:
 
 
 @pytest.mark.parametrize("make", [expired, early])
-def test_out_of_date(authority: Authority, caplog: pytest.LogCaptureFixture, make: Callable[[Authority], Pair]) -> None:
-    """A trusted certificate that is out of date causes a warning with its file, subject and date, and no error."""
-    file = make(authority).certificate
-    TlsRules(TlsSettings(ca_file=file))
+def test_out_of_date(
+    authority: Authority,
+    other: Authority,
+    make_transport: MakeTransport,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    make: Callable[[Authority], Pair],
+) -> None:
+    """An out-of-date ServerCertificate causes a warning with file, subject and date; the system's CAs stay trusted.
+
+    The server with that certificate is refused.
+    """
+    of_the_system(monkeypatch, bundle=other.certificate, directory=tmp_path)
+    pair = make(authority)
+    file = pair.certificate
+    transport = make_transport(TlsSettings(ca_file=file))
+    assert [False, True] == [is_trusted(transport, one) for one in (pair, other.good)]
     assert 1 == len(caplog.messages)
     assert f"ServerCertificate: the certificate '127.0.0.1' in {file} " in caplog.messages[0]
     assert " UTC; renew the certificate, or set this device's clock [TLS18]" in caplog.messages[0]
@@ -287,10 +313,20 @@ USELESS: dict[str, Callable[[Authority, Path], Path]] = {
 
 
 @pytest.mark.parametrize("name", USELESS)
-def test_useless_authorities(authority: Authority, tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str) -> None:
-    """An unusable ServerCertificate causes a warning and no error."""
+def test_useless_authorities(
+    authority: Authority,
+    other: Authority,
+    make_transport: MakeTransport,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    name: str,
+) -> None:
+    """An unusable ServerCertificate causes a warning, and only servers certified by the system's CAs are trusted."""
+    of_the_system(monkeypatch, bundle=other.certificate, directory=tmp_path)
     path = USELESS[name](authority, tmp_path)
-    TlsRules(TlsSettings(ca_file=path))
+    transport = make_transport(TlsSettings(ca_file=path))
+    assert [False, True] == [is_trusted(transport, one) for one in (authority, other)]
     assert 1 == len(caplog.messages)
     assert caplog.messages[0].startswith(f"ServerCertificate: cannot load {path}: ")
 

@@ -149,10 +149,17 @@ def test_link_of_the_operator(trust: Trust, directory: Path, file: Path, target:
 
 
 def test_linked_directory(trust: Trust, directory: Path, file: Path) -> None:
-    """The target of a symbolic link to a directory on the path is checked as well."""
-    (directory / "short").symlink_to(file.parent)
-    file.parent.chmod(0o777)
-    assert told(trust.permission_problem(directory / "short" / "file")).startswith("everybody can write to")
+    """The target of a symbolic link to a directory on the path, and the directories above it, are checked as well."""
+    inner = file.parent / "inner"
+    inner.mkdir(mode=0o755)
+    (inner / "file").write_text("x")
+    (directory / "short").symlink_to(inner)
+    assert trust.permission_problem(directory / "short" / "file") is None
+    for writable in (inner, file.parent):
+        writable.chmod(0o777)
+        assert f"everybody can write to {writable}; run 'chmod o-w {writable}'" == told(
+            trust.permission_problem(directory / "short" / "file")
+        )
 
 
 def test_circle(trust: Trust, directory: Path) -> None:

@@ -32,8 +32,13 @@ _MOST_RELAYS = 64
 _LINGER_SECONDS = 1.0
 _END_OF_HEAD = b"\r\n\r\n"
 _STATUS = re.compile(rb"HTTP/1\.[01] ([0-9]{3})")
-_REASONS = {400: "Bad Request", 401: "Unauthorized", 431: "Request Header Fields Too Large", 502: "Bad Gateway"}
-_REASONS[503] = "Service Unavailable"
+_REASONS = {
+    400: "Bad Request",
+    401: "Unauthorized",
+    431: "Request Header Fields Too Large",
+    502: "Bad Gateway",
+    503: "Service Unavailable",
+}
 
 
 class LocalProxy:

@@ -50,7 +50,12 @@ def translate_errors(url: str, clock_problem: ClockProblem) -> Iterator[None]:
         fault = describe(error, clock_problem)
         is_answered = fault.kind in (ErrorKind.BROKEN_OFF, ErrorKind.PROTOCOL)
         text = f"cannot {'complete the request to' if is_answered else 'reach'} {origin(url)}: {fault.text}"
-        raise NetworkError(fault.code, text, remedy=fault.remedy, kind=fault.kind) from error
+        raise NetworkError(fault.code, text, remedy=fault.remedy, kind=fault.kind) from shown_cause(error)
+
+
+def shown_cause(error: BaseException) -> BaseException | None:
+    """The error as a cause in tracebacks; None for one of http.client, which may repeat a header or the response."""
+    return error if isinstance(error, OSError) else None
 
 
 _UNKNOWN_ISSUER = frozenset({2, 7, 18, 19, 20, 21})

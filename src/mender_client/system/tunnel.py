@@ -10,7 +10,7 @@ from mender_client.errors import Diagnostic, ErrorKind, NetworkError
 
 from .connection import ConnectionGuard, FinalResponse, GuardedSocket, Server
 from .dial import Dialer
-from .netfaults import describe
+from .netfaults import describe, shown_cause
 
 
 def dial_through(proxy: Proxy, server: Server, dialer: Dialer, guard: ConnectionGuard) -> socket.socket:
@@ -30,7 +30,7 @@ def dial_through(proxy: Proxy, server: Server, dialer: Dialer, guard: Connection
             sock.close()
             raise
     except (OSError, ValueError, HTTPException) as error:
-        raise _failure(f"{server.scheme}://{name}", proxy, describe(error)) from error
+        raise _failure(f"{server.scheme}://{name}", proxy, describe(error)) from shown_cause(error)
     return sock
 
 
