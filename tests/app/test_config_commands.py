@@ -229,7 +229,7 @@ def test_set_a_pair(device: Device) -> None:
     assert "warning: /etc/mender/mender.conf: HttpsClient.Key: needs HttpsClient.Certificate" in done.err
     done = device.config("set", "HttpsClient.Certificate", "/c")
     assert (0, "") == (done.code, done.err)
-    assert 0 == device.config("check").code
+    assert 0 == device.config("check", str(device.main)).code
 
 
 @pytest.mark.parametrize(

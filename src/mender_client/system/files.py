@@ -32,6 +32,8 @@ _REMEDIES = {
     errno.EPERM: "check its owner and mode",
     errno.EIO: "check the disk",
     errno.ELOOP: "it must not be a symbolic link",
+    errno.EISDIR: "it must not be a directory",
+    errno.ENOTDIR: "check its path",
 }
 
 

@@ -118,6 +118,9 @@ class DeviceKey:
 
     def _load(self) -> PrivateKey:
         if not self._is_there(is_link_enough=False):
+            if self._is_there():
+                text = f"cannot find the device key {self._path}: it is a symbolic link to a missing file"
+                raise KeyFileError("KEY27", text, remedy="mount its disk, or remove the link")
             text = f"cannot find the device key {self._path}"
             raise KeyFileError("KEY04", text, remedy="generate one with 'mender-python-client bootstrap'")
         return load_private_key(self._path, self._passphrase)

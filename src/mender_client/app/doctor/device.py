@@ -70,7 +70,7 @@ def _is_shared(value: str) -> bool:
 def key(context: DiagnosticContext) -> Iterator[CheckResult]:
     """The device key can be read and used."""
     try:
-        if not context.config.auth_private_key and not context.paths.key.exists():
+        if not context.config.auth_private_key and not _is_there(context.paths.key):
             yield warning("none yet", "start the daemon, or run 'mender-python-client bootstrap'; either generates one")
             return
         public = context.key.public_key_pem()
@@ -84,6 +84,15 @@ def key(context: DiagnosticContext) -> Iterator[CheckResult]:
     kind = key_type(public)
     location = context.key.location
     yield ok(f"{kind.value if kind else 'unknown type'}, SHA-256 {fingerprint(public)[:16]}…, {location}")
+
+
+def _is_there(path: Path) -> bool:
+    """Whether a path exists, even as a link to a disk that isn't mounted; raises OSError if that is not known."""
+    try:
+        path.lstat()
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def clock(context: DiagnosticContext) -> Iterator[CheckResult]:
