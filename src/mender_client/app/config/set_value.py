@@ -72,12 +72,18 @@ def _value(key: Key, text: str) -> Any:
         key.kind.check(text)
         return text
     except ValueError as error:
+        problem = error
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        pass
+    else:
         try:
-            value = json.loads(text)
             key.kind.check(value)
-        except (ValueError, RecursionError):
-            raise ConfigError([Diagnostic("CFG22", f"cannot set {key.name}: it {error}")]) from error
-        return value
+            return value
+        except ValueError as error:
+            problem = problem if isinstance(key.default, str) else error
+    raise ConfigError([Diagnostic("CFG22", f"cannot set {key.name}: it {problem}")]) from problem
 
 
 def _content(path: Path) -> bytes | None:
