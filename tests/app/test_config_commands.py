@@ -227,6 +227,8 @@ def test_set_a_pair(device: Device) -> None:
     done = device.config("set", "HttpsClient.Key", "/k")
     assert 0 == done.code
     assert "warning: /etc/mender/mender.conf: HttpsClient.Key: needs HttpsClient.Certificate" in done.err
+    assert "set HttpsClient.Certificate too: until then, the client refuses this configuration" in done.err
+    assert "SIGHUP" not in done.out
     done = device.config("set", "HttpsClient.Certificate", "/c")
     assert (0, "") == (done.code, done.err)
     assert 0 == device.config("check", str(device.main)).code

@@ -122,7 +122,8 @@ COMMANDS = (
             Argument("key", metavar="KEY", help="the key, such as HttpsClient.Key"),
             Argument("value", metavar="VALUE", help="the value: a string as it is, anything else as JSON"),
         ),
-        more="The file is only written if the result is valid. Everything else in it is kept.",
+        more="The file is only written if the result is valid; of two keys that need each other, one may be set first, "
+        "with a warning. Everything else in it is kept.",
     ),
     Command(
         "explain",
