@@ -185,13 +185,15 @@ class Reader:
             self._give_up(Diagnostic("CFG05", f"{path}: is not UTF-8 text", "save it as UTF-8"))
         except json.JSONDecodeError as error:
             where = f"line {error.lineno}, column {error.colno}"
-            self._give_up(Diagnostic("CFG06", f"{path}: is not valid JSON: {where}: {error.msg.lower()}"))
+            text = f"{path}: is not valid JSON: {where}: {error.msg.lower()}"
+            self._give_up(Diagnostic("CFG06", text, f"find the mistake with 'python3 -m json.tool {path}'"))
         except (RecursionError, ValueError):
             self._give_up(_too_deep(path))
         else:
             if isinstance(document, _Pairs):
                 return document
-            self._give_up(Diagnostic("CFG08", f"{path}: must contain a JSON object"))
+            text = f"{path}: must contain a JSON object"
+            self._give_up(Diagnostic("CFG08", text, "write the keys between { and }"))
         return None
 
     def _take(self, path: Path, prefix: str, pairs: _Pairs, *, given: set[str]) -> None:
@@ -208,7 +210,8 @@ class Reader:
                 elif value is None:
                     self._ignore(path, full, "null")
                 else:
-                    self.problems.append(Diagnostic("CFG10", f"{path}: {full}: must be an object"))
+                    remedy = f'write it as {{"{full}": {{…}}}}'
+                    self.problems.append(Diagnostic("CFG10", f"{path}: {full}: must be an object", remedy))
             elif lower in self._keys and "." not in name:
                 self._check(path, self._keys[lower], value)
             elif lower in self._silent:
@@ -296,4 +299,5 @@ def _no_server(where: Path, why: str) -> Diagnostic:
 
 
 def _too_deep(path: Path) -> Diagnostic:
-    return Diagnostic("CFG07", f"{path}: is nested too deeply or contains a number that is too large")
+    text = f"{path}: is nested too deeply or contains a number that is too large"
+    return Diagnostic("CFG07", text, "check whether it is the right file")
