@@ -386,7 +386,7 @@ except KeyFileError as error:
     done = subprocess.run([sys.executable, "-I", "-S", "-c", PATHS + code], capture_output=True, text=True, check=False)
     assert "" == done.stderr
     assert done.stdout.startswith("cannot read the device key ")
-    assert done.stdout.endswith("; check its path, owner and mode [KEY07]\n")
+    assert done.stdout.endswith("; run this as root, or as the client's user [KEY07]\n")
 
 
 UNABLE = {

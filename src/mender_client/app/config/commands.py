@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -60,7 +61,7 @@ def check(
     findings = _with(findings, (file_problems, ()))
     files = [main, fallback]
     if connect is not None:
-        present = [file for file in connect if file.exists()]
+        present = [file for file in connect if os.path.exists(file)]
         found = examine_connect(*connect)
         if present and not found.problems:
             found = _with(found, find_connect_faults(build_connect(found.values)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
@@ -16,11 +17,11 @@ from mender_client.core.model import Identity
 from mender_client.core.sub_updater_state import SubUpdaterState, remedy_of_absence
 from mender_client.core.update import Update
 from mender_client.errors import MenderError, ScriptError
-from mender_client.system.files import LockFile
+from mender_client.system.files import AS_CLIENT, LockFile
 from mender_client.system.process import ScriptLimits, run_script
 from mender_client.system.snapshot import read_client_status
 
-from .context import DiagnosticContext
+from .context import DiagnosticContext, is_there
 from .results import CheckResult, Verdict, fault, ok, reported, skipped, warning
 
 UNIT, BOOT_UNIT = "mender-python-client.service", "mender-sub-updater.service"
@@ -70,7 +71,7 @@ def _is_shared(value: str) -> bool:
 def key(context: DiagnosticContext) -> Iterator[CheckResult]:
     """The device key can be read and used."""
     try:
-        if not context.config.auth_private_key and not _is_there(context.paths.key):
+        if not context.config.auth_private_key and not is_there(context.paths.key):
             yield warning("none yet", "start the daemon, or run 'mender-python-client bootstrap'; either generates one")
             return
         public = context.key.public_key_pem()
@@ -84,15 +85,6 @@ def key(context: DiagnosticContext) -> Iterator[CheckResult]:
     kind = key_type(public)
     location = context.key.location
     yield ok(f"{kind.value if kind else 'unknown type'}, SHA-256 {fingerprint(public)[:16]}…, {location}")
-
-
-def _is_there(path: Path) -> bool:
-    """Whether a path exists, even as a link to a disk that isn't mounted; raises OSError if that is not known."""
-    try:
-        path.lstat()
-    except FileNotFoundError:
-        return False
-    return True
 
 
 def clock(context: DiagnosticContext) -> Iterator[CheckResult]:
@@ -153,6 +145,10 @@ def _described(update: Update) -> str:
 
 def daemon(context: DiagnosticContext) -> Iterator[CheckResult]:
     """The daemon is running, and no failure is unresolved."""
+    lock = context.paths.daemon_lock
+    if is_there(lock) and not os.access(lock, os.R_OK):
+        yield fault(f"cannot check {lock}: Permission denied", AS_CLIENT)
+        return
     pid = context.daemon_pid
     if pid is not None:
         if failure := _last_failure(context):

@@ -16,11 +16,11 @@ from mender_client.app.setting_faults import find_verify_key_faults
 from mender_client.core.keyvalue import parse_key_value_file
 from mender_client.errors import ConfigError, MenderError
 from mender_client.system.calls import Calls
-from mender_client.system.files import read_text
+from mender_client.system.files import permission_remedy, read_text
 from mender_client.system.scripts import StateScriptDirectory
 from mender_client.system.snapshot import damaged_files, peek_record
 
-from .context import DiagnosticContext
+from .context import DiagnosticContext, is_there
 from .results import CheckResult, Verdict, fault, ok, reported, skipped, warning
 
 _MIB = 1024 * 1024
@@ -53,6 +53,7 @@ def permissions(context: DiagnosticContext) -> Iterator[CheckResult]:
             f"doctor'; if it runs as root, run 'chown -R root {directory}'",
         )
         return
+    is_there(context.paths.key)  # without access to the data directory, nothing is known about the files in it
     results: list[CheckResult] = []
     try:
         check_configuration_files(context.paths)
@@ -105,7 +106,8 @@ def data_directory(context: DiagnosticContext) -> Iterator[CheckResult]:
     try:
         _try_to_write(directory)
     except OSError as error:
-        remedy = _WRITE_REMEDIES.get(error.errno or 0, "check its owner and mode, and the disk")
+        usual = _WRITE_REMEDIES.get(error.errno or 0, "check its owner and mode, and the disk")
+        remedy = permission_remedy(error, directory) or usual
         yield fault(f"cannot write to {directory}: {error.strerror}", remedy)
         return
     yield from _unusable_files(context.paths)

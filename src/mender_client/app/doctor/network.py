@@ -54,7 +54,7 @@ def names(context: DiagnosticContext) -> Iterator[CheckResult]:
     """The server's name can be resolved."""
     hosts = [host for _, host, _ in _servers(context)]
     if not hosts:
-        yield skipped("the server is reached through a proxy, or no server is configured")
+        yield skipped("the server is reached through a proxy" if context.config.server_urls else context.unknown_server)
     for host in dict.fromkeys(hosts):
         try:
             found = {str(address[0]) for *_, address in _dialer().resolve(host, 0)}
@@ -73,7 +73,7 @@ def connection(context: DiagnosticContext) -> Iterator[CheckResult]:
     """The server's port accepts connections."""
     servers = list(_servers(context))
     if not servers:
-        yield skipped("the server is reached through a proxy, or no server is configured")
+        yield skipped("the server is reached through a proxy" if context.config.server_urls else context.unknown_server)
     for url, host, port in servers:
         try:
             _dialer().dial(host, port).close()
@@ -98,7 +98,7 @@ def proxy(context: DiagnosticContext) -> Iterator[CheckResult]:
         return
     yield from (reported(Verdict.WARNING, one) for one in context.proxies.warnings)
     if not used:
-        yield skipped("none")
+        yield skipped("none" if context.config.server_urls else context.unknown_server)
         return
     obstacle = context.obstacle
     if isinstance(obstacle, NetworkError) and obstacle.kind is ErrorKind.PROXY:
@@ -161,7 +161,7 @@ def _described(one: Certificate, *, is_first: bool) -> str:
 def authorisation(context: DiagnosticContext) -> Iterator[CheckResult]:
     """The server accepts this device."""
     if not context.config.server_urls:
-        yield skipped("no server is configured")
+        yield skipped(context.unknown_server)
         return
     refusal = context.refusal
     if refusal is None:
