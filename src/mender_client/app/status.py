@@ -17,7 +17,6 @@ from mender_client.core.keyvalue import parse_key_value_file
 from mender_client.core.machine import EXPLANATIONS, State
 from mender_client.core.model import Provides
 from mender_client.core.record import Record
-from mender_client.core.standalone import EXPLANATIONS as STANDALONE
 from mender_client.core.sub_updater_state import SubUpdaterState, remedy_of_absence
 from mender_client.core.text import amount, printable
 from mender_client.dataclass import asdict, dataclass
@@ -273,8 +272,7 @@ def _activity(
         what = EXPLANATIONS[update.state] if update.waiting is None else f"waiting {AHEAD[update.waiting.point]}"
         return what + stopped, update.since if update.waiting is None else update.waiting.since
     if (standalone := record.standalone) is not None:
-        which = f"no update poll: {standalone.artifact_name} is being installed in standalone mode"
-        return f"{which}; it is {STANDALONE[standalone.position]}", standalone.since
+        return standalone.text, standalone.since
     if not is_daemon_running:
         return "nothing: the daemon is not running", None
     if client is not None and client.doing == WAITING:

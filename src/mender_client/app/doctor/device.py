@@ -113,6 +113,8 @@ def update(context: DiagnosticContext) -> Iterator[CheckResult]:
         if (stuck := stuck_sub_updater_pid(context.record, context.daemon_pid)) is not None:
             found = f"the sub-updater (pid {stuck}) is still running, although its deployment is over"
             yield warning(found + before, "see the kernel log for what it is waiting for; reboot if it does not exit")
+        elif in_progress is None and (standalone := context.record.standalone) is not None:
+            yield warning(standalone.text, "finish it with 'mender-python-client commit', 'rollback' or 'resume'")
         elif decisions is not None and decisions.hold is not None:
             found = f"{described or 'none in progress'}; all updates are {decisions.hold.text}{before}"
             yield warning(found, "mender-python-client continue --all")

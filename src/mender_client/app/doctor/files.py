@@ -14,6 +14,7 @@ from mender_client.app.installer import chooses_sub_updater, installer_problems,
 from mender_client.app.paths import Paths
 from mender_client.app.setting_faults import find_verify_key_faults
 from mender_client.core.keyvalue import parse_key_value_file
+from mender_client.core.model import INCONSISTENT, Provides
 from mender_client.errors import ConfigError, MenderError
 from mender_client.system.calls import Calls
 from mender_client.system.files import permission_remedy, read_text
@@ -194,9 +195,16 @@ def artifact_info(context: DiagnosticContext) -> Iterator[CheckResult]:
     except MenderError as error:
         yield warning(f"{error.text}: the artifact name is reported as 'unknown'", remedy)
         return
-    found = next((value for key, value in pairs if key == "artifact_name"), "")
-    missing = f"{file} has no line artifact_name=NAME: the artifact name is reported as 'unknown'"
-    yield ok(found) if found else warning(missing, remedy)
+    written = next((value for key, value in pairs if key == "artifact_name"), "")
+    found = context.record.provides(Provides("", written)).artifact_name
+    if found.endswith(INCONSISTENT):
+        text = f"{found}: an update could be neither installed nor rolled back, so the installed software is unknown"
+        yield warning(text, "install a complete Artifact, such as a root file system")
+    elif found:
+        yield ok(found)
+    else:
+        missing = f"{file} has no line artifact_name=NAME: the artifact name is reported as 'unknown'"
+        yield warning(missing, remedy)
 
 
 def install_script(context: DiagnosticContext) -> Iterator[CheckResult]:
