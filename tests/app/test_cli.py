@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -14,8 +15,9 @@ import pytest
 import forking
 from calling import call, check
 from mender_client import __version__
+from mender_client.app.cli import main
 from mender_client.app.commands import CLIENT
-from mender_client.commandline import Command, Part
+from mender_client.commandline import Command, Options, Part, Program
 from mender_client.core.devicekey import fingerprint
 
 NOBODY = "http://127.0.0.1:9"
@@ -232,6 +234,18 @@ def test_result_on_a_full_disk(device: Device) -> None:
         done.returncode,
         done.stderr,
     )
+
+
+def test_path_that_cannot_be_examined(capsys: pytest.CaptureFixture[str]) -> None:
+    """An unexpected error of a path names the path, and who can access it; it isn't one of standard output."""
+
+    def run(_: Options) -> int:
+        raise PermissionError(errno.EACCES, "Permission denied", "/private/file")
+
+    program = Program(name="tool", description="", commands=(Command("look", "look", run),), common=(), epilog="")
+    assert 1 == main(["look"], program)
+    remedy = "run this as root, or as the client's user"
+    assert f"tool: cannot access /private/file: Permission denied; {remedy} [STO16]\n" == capsys.readouterr().err
 
 
 def test_result_in_a_poor_encoding(device: Device) -> None:

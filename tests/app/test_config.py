@@ -192,6 +192,9 @@ def test_no_server_needed(files: Files) -> None:
 
 
 MISSING = "main.conf: ServerURL: is missing (neither this file nor fallback.conf sets it); set the server's address"
+JSON_TOOL = "find the mistake with 'python3 -m json.tool main.conf'"
+RIGHT_FILE = "check whether it is the right file"
+TOO_DEEP = f"main.conf: is nested too deeply or contains a number that is too large; {RIGHT_FILE}"
 ADDRESS = "must be an address such as https://mender.example.com"
 FAULTS: list[tuple[object, list[str]]] = [
     (None, ["main.conf: ServerURL: is missing (neither this file nor fallback.conf exists); set the server's address"]),
@@ -224,13 +227,13 @@ FAULTS: list[tuple[object, list[str]]] = [
         {"ServerURL": SERVER, "Servers": [{"ServerURL": SERVER}]},
         ["main.conf: Servers: cannot be used together with ServerURL (main.conf)"],
     ),
-    ("", ["main.conf: is not valid JSON: line 1, column 1: expecting value"]),
-    ('{\n  "ServerURL": oops\n}', ["main.conf: is not valid JSON: line 2, column 16: "]),
+    ("", [f"main.conf: is not valid JSON: line 1, column 1: expecting value; {JSON_TOOL}"]),
+    ('{\n  "ServerURL": oops\n}', [f"main.conf: is not valid JSON: line 2, column 16: expecting value; {JSON_TOOL}"]),
     (b"\xff\xfe", ["main.conf: is not UTF-8 text"]),
-    ("[]", ["main.conf: must contain a JSON object"]),
-    ("[" * 100_000, ["main.conf: is nested too deeply or contains a number that is too large"]),
-    ('{"a": ' + "9" * 5000 + "}", ["main.conf: is nested too deeply or contains a number that is too large"]),
-    (" " * 1_100_000, ["main.conf: is larger than 1048576 bytes; check whether it is the right file"]),
+    ("[]", ["main.conf: must contain a JSON object; write the keys between { and }"]),
+    ("[" * 100_000, [TOO_DEEP]),
+    ('{"a": ' + "9" * 5000 + "}", [TOO_DEEP]),
+    (" " * 1_100_000, [f"main.conf: is larger than 1048576 bytes; {RIGHT_FILE}"]),
 ]
 ALONE: list[tuple[str, object, str]] = [
     ("SkipVerify", "true", "must be true or false"),
@@ -413,7 +416,7 @@ def test_deep_value(files: Files) -> None:
     deep = '{"Servers": ' + "[" * 900 + "]" * 900 + "}"
     (problem,) = files.problems(deep)
     assert problem in (
-        "main.conf: is nested too deeply or contains a number that is too large",
+        TOO_DEEP,
         'main.conf: Servers: must be a list of objects such as {"ServerURL": "https://mender.example.com"}',
     )
 

@@ -227,16 +227,24 @@ def test_set_a_pair(device: Device) -> None:
     done = device.config("set", "HttpsClient.Key", "/k")
     assert 0 == done.code
     assert "warning: /etc/mender/mender.conf: HttpsClient.Key: needs HttpsClient.Certificate" in done.err
+    assert "set HttpsClient.Certificate too: until then, the client refuses this configuration" in done.err
+    assert "SIGHUP" not in done.out
     done = device.config("set", "HttpsClient.Certificate", "/c")
     assert (0, "") == (done.code, done.err)
-    assert 0 == device.config("check").code
+    assert 0 == device.config("check", str(device.main)).code
 
 
 @pytest.mark.parametrize(
     ("before", "key", "value", "code", "words"),
     [
         ({}, "SkipVerify", "yes", 78, "cannot set SkipVerify: it must be true or false"),
-        ({}, "UpdatePollIntervalSeconds", "0", 78, "cannot set UpdatePollIntervalSeconds: it must be"),
+        ({}, "UpdatePollIntervalSeconds", "often", 78, "UpdatePollIntervalSeconds: it must be a whole number"),
+        ({}, "UpdatePollIntervalSeconds", "0", 78, "cannot set UpdatePollIntervalSeconds: it must be at least 1"),
+        ({}, "UpdatePollIntervalSeconds", "999999999999", 78, "it must be at most 315360000"),
+        ({}, "DownloadSpeedLimit", "-5", 78, "it must be at least 0"),
+        ({}, "ArtifactVerifyKeys", '[""]', 78, "it must not contain an empty path"),
+        ({}, "ServerURL", "5", 78, "it must be an address"),
+        ({}, "DaemonLogLevel", "5", 78, "it must be one of"),
         ({}, "ServrURL", "https://a", 64, "cannot set 'ServrURL': there is no such key; did you mean 'ServerURL'?"),
         ({"Servers": [{"ServerURL": "https://a"}]}, "ServerURL", "https://b", 78, "cannot be used together"),
         ({"SkipVerify": 5}, "ServerURL", "https://b", 78, "SkipVerify: must be true or false"),

@@ -134,3 +134,11 @@ def test_config_check(tmp_path: Path) -> None:
     assert "2 errors, 1 warning\n" in done.stdout
     said = json.loads(call(*words, "--json").stdout)
     assert (2, 1) == (len(said["problems"]), len(said["warnings"]))
+    devices.joinpath("odd/mender.conf").write_text('{"ArtifactVerifyKey": "/none.pem"}')
+    devices.joinpath("bad/device.json").unlink()
+    folder(devices, "open").joinpath("mender.conf").write_text("{}")
+    devices.joinpath("open/mender.conf").chmod(0o666)
+    problems = json.loads(call(*words, "--json").stdout)["problems"]
+    assert ["odd: ArtifactVerifyKey", f"open: {devices}/open/mender.conf"] == [
+        re.sub(": (cannot|another) .*", "", one) for one in problems
+    ]

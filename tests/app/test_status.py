@@ -142,6 +142,31 @@ def test_damaged_journal(paths: Paths) -> None:
     assert ["journal.json.damaged"] == [Path(name).name[:20] for name in look(paths).damaged_journals]
 
 
+def test_why_the_last_deployment_failed(paths: Paths) -> None:
+    """The last outcome is shown with the reason of a failure, also for programs."""
+    JsonJournal(paths.journal).update(
+        lambda record: record.concluded("dep-1", Event.FAILURE, now=SINCE, reason="the disk is full")
+    )
+    assert f"failure of dep-1 at {utc(SINCE)}: the disk is full" in text(paths)
+    assert "the disk is full" == as_document(look(paths))["last_outcome"]["reason"]
+
+
+def test_configuration_with_errors(paths: Paths) -> None:
+    """The first error of the configuration, with which the daemon does not start, is shown with its remedy."""
+    assert "\nconfiguration" not in text(paths)
+    paths.config.parent.mkdir(parents=True)
+    paths.config.write_text("{,}")
+    assert f"configuration  {paths.config}: is not valid JSON: line 1, column 2" in text(paths)
+    assert f"python3 -m json.tool {paths.config}" in text(paths)
+    paths.config.write_text('{"UpdatePollIntervalSeconds": 0}')
+    assert "must be at least 1 [CFG12]; and 1 more, see 'mender-python-client config check'" in text(paths)
+    assert 2 == len(as_document(look(paths))["configuration_problems"])
+    paths.config.write_text('{"ServerURL": "https://a"}')
+    paths.config.chmod(0o666)
+    assert "configuration  " in text(paths)
+    assert "another user could have written it" in text(paths)
+
+
 def test_lock_without_an_id(paths: Paths) -> None:
     """A lock file with invalid content still counts as a lock, and is reported."""
     paths.update_lock.write_text("../../etc\n")

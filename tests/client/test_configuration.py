@@ -45,17 +45,31 @@ def test_device_without_configuration(stage: Stage) -> None:
     assert (None, 0) == (world.server.device.reported, reports_since(world, 0))
 
 
-@pytest.mark.parametrize("text", ["", "[]", '{"a": 1}', '{"": "x"}', str({f"k{one}": "" for one in range(101)}),
-                                  '{"a": "' + "x" * 4097 + '"}', "NaN", "[" * 100_000, "1" * 5000, '{"a": null}',
-                                  str({f"k{one}": "\0" * 4096 for one in range(100)})])  # fmt: skip
-def test_unusable_configuration(stage: Stage, caplog: pytest.LogCaptureFixture, text: str) -> None:
-    """A configuration that the server would refuse is not sent; this is logged once, and the client still polls."""
+UNUSABLE = [
+    ("", "it is not JSON"),
+    ("[]", "it is not a JSON object"),
+    ('{"a": 1}', "the value of 'a' is not a string"),
+    ('{"a": null}', "the value of 'a' is not a string"),
+    ('{"": "x"}', "the key '' is empty"),
+    (json.dumps({f"k{one}": "" for one in range(101)}), "it has 101 keys"),
+    (json.dumps({"a": "x" * 4097}), "longer than 4096"),
+    ("NaN", "it is not a JSON object"),
+    ("[" * 100_000, "it is nested too deeply"),
+    ("1" * 5000, "it is not "),  # Python before 3.10.7 can read it
+    (json.dumps({f"k{one}": "ä" * 4096 for one in range(100)}), "bytes, more than 1048576"),
+]
+
+
+@pytest.mark.parametrize(("text", "reason"), UNUSABLE, ids=[reason for _, reason in UNUSABLE])
+def test_unusable_configuration(stage: Stage, caplog: pytest.LogCaptureFixture, text: str, reason: str) -> None:
+    """A configuration that the server would refuse isn't sent; the reason is logged once, and the client polls."""
     with caplog.at_level(logging.WARNING):
-        world = configured(stage, text.replace("'", '"'))
+        world = configured(stage, text)
         client_of(world).request_inventory()
         run_for(world, INTERVAL)
     assert 0 == reports_since(world, 0)
-    assert 1 == sum("INV03" in message for message in caplog.messages)
+    (message,) = [message for message in caplog.messages if "INV03" in message]
+    assert reason in message
     assert "next" in kinds_since(world, 0)
 
 

@@ -260,6 +260,31 @@ def test_read_only_data_directory(nobody: Device) -> None:
     assert f"cannot open {nobody.data}/daemon.lock: Permission denied; check its owner and mode" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        ("report --failure", 1),
+        ("status", 1),
+        ("history", 1),
+        ("check-update", 78),
+        ("config check", 78),
+        ("config set SkipVerify false", 78),
+        ("doctor", 1),
+    ],
+)
+def test_commands_of_another_user(nobody: Device, words: str, code: int) -> None:
+    """A user who may not access the data directory is told to become root or the client's user, and nothing else."""
+    for path in (nobody.data, *nobody.data.rglob("*")):
+        os.chown(path, 0, 0)
+    nobody.data.chmod(0o700)
+    done = nobody.run(*words.split())
+    said = done.stdout + done.stderr
+    assert (code, True) == (done.returncode, "Permission denied" in said), said
+    assert "run this as root, or as the client's user" in said
+    for guess in ("owner and mode", "names no deployment", "it may be between two boots", "no server is configured"):
+        assert guess not in said
+
+
 def test_data_directory_becomes_read_only(nobody: Device) -> None:
     """A data directory that becomes read-only fails a deployment with the reason in its log; the daemon survives."""
     daemon = nobody.daemon()

@@ -105,6 +105,31 @@ def test_status(bench: Bench) -> None:
     assert json.loads(bench.does("status", "--json")[1])["standalone"] is None
 
 
+def test_poll_beside_a_standalone_update(bench: Bench) -> None:
+    """Until the update is committed, ``check-update`` asks no server, as the daemon, and says how to continue."""
+    bench.does("install", bench.artifact())
+    code, text = bench.does("check-update")
+    assert (2, True) == (code, text.startswith("no update poll: new is being installed in standalone mode; it is"))
+    assert "'commit' makes it permanent" in text
+
+
+def test_doctor(bench: Bench) -> None:
+    """``doctor`` warns of an update that waits for its commit, because the client doesn't poll before."""
+    bench.does("install", bench.artifact())
+    (found,) = [one for one in json.loads(bench.does("doctor", "--json")[1]) if one["check"] == "update"]
+    assert ("warning", True) == (found["verdict"], "not committed" in found["found"])
+    assert found["remedy"].startswith("finish it with")
+
+
+def test_doctor_after_a_failed_rollback(bench: Bench) -> None:
+    """``doctor`` warns that the device is in an unknown state after an update could not be rolled back."""
+    bench.fails("ArtifactInstall", "ArtifactRollback")
+    bench.does("install", bench.artifact())
+    (found,) = [one for one in json.loads(bench.does("doctor", "--json")[1]) if one["check"] == "artifact info"]
+    assert ("warning", True) == (found["verdict"], found["found"].startswith("new_INCONSISTENT: "))
+    assert "install a complete Artifact" in found["remedy"]
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_signal(bench: Bench, number: signal.Signals) -> None:
     """A signal during a module's call ends the command with 1; ``resume`` rolls the interrupted update back."""

@@ -144,22 +144,26 @@ def test_write_to_a_read_only_disk(tmp_path: Path) -> None:
 
 
 def test_write_without_permission(tmp_path: Path) -> None:
-    """If an unprivileged client has no write permission for a directory, the error names what to check."""
+    """If a directory of another user can't be written, the error says who could; if it is our own, what to check."""
     if os.geteuid() != 0:
         pytest.skip("becoming another user needs root")
     tmp_path.chmod(0o755)
+    (tmp_path / "own").mkdir(mode=0o500)
+    os.chown(tmp_path / "own", 65534, 65534)
     code = (
         "import os, pathlib; from mender_client.errors import StorageError\n"
         "from mender_client.system.files import *\n"
         f"os.chdir({str(tmp_path)!r}); os.setgid(65534); os.setuid(65534)\n"
         "for action in (lambda p: write_atomic(p, b''), make_directory, lambda p: DaemonLock(p).acquire()):\n"
-        "    try: action(pathlib.Path('x'))\n"
-        "    except StorageError as error: print(error)\n"
+        "    for path in ('x', 'own/x'):\n"
+        "        try: action(pathlib.Path(path))\n"
+        "        except StorageError as error: print(error)\n"
     )
     done = subprocess.run([sys.executable, "-I", "-S", "-c", PATHS + code], capture_output=True, text=True, check=False)
     assert "" == done.stderr
     ends = [line.partition(": ")[2] for line in done.stdout.splitlines()]
-    assert ["Permission denied; check its owner and mode [STO10]"] * 3 == ends
+    another = "Permission denied; run this as root, or as the client's user [STO10]"
+    assert [another, "Permission denied; check its owner and mode [STO10]"] * 3 == ends
 
 
 def test_remove(tmp_path: Path) -> None:

@@ -236,6 +236,15 @@ def test_broken_answers(make_transport: MakeTransport, name: str) -> None:
     assert any(part in text for part in reason.split("|")), text
 
 
+@pytest.mark.parametrize("script", [_reset_in_header, raw(OK + b"Content-Length: 10\r\n\r\nabc"), silent])
+def test_remedies_of_broken_answers(make_transport: MakeTransport, script: Script) -> None:
+    """A connection that breaks off has a remedy; after a reset, it is also to check http and https."""
+    with RawServer(script) as server, pytest.raises(NetworkError) as caught:
+        make_transport(idle=0.5, total=0.6).send(get(server))
+    assert caught.value.remedy.endswith("see the server's log, and check firewalls and proxies in between")
+    assert ("http or https" in caught.value.remedy) == (caught.value.kind == "reset")
+
+
 SLOW: dict[str, Script] = {
     "silent": silent,
     "drips its header": drip(b"HTTP/1.1 200 OK\r\nX: ", b"x"),

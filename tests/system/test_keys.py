@@ -412,10 +412,8 @@ except KeyFileError as error:
     command = [sys.executable, "-I", "-S", "-c", PATHS + script]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     where = os.path.join(path.parent.name, path.name)
-    assert (f"{beginning} {where}: Permission denied; check its path, owner and mode [{code}]\n", "") == (
-        done.stdout,
-        done.stderr,
-    )
+    said = f"{beginning} {where}: Permission denied; run this as root, or as the client's user [{code}]\n"
+    assert (said, "") == (done.stdout, done.stderr)
     assert pem("Ed25519 PKCS#8") == path.read_bytes()
 
 

@@ -230,6 +230,7 @@ def test_no_proxy_there(make_transport: MakeTransport, scheme: str) -> None:
     with pytest.raises(NetworkError) as caught:
         make_transport(proxies=through(place)).send(get(scheme))
     assert f"through the proxy http://{place} (all_proxy): the connection was refused" in str(caught.value)
+    assert "check the address in all_proxy, and that the proxy works" == caught.value.remedy
     assert "proxy" == caught.value.kind
 
 

@@ -16,14 +16,13 @@ from pathlib import Path
 
 from mender_client import TYPE_CHECKING
 from mender_client.core.machine import Flow
-from mender_client.core.model import CONFIGURATION
 from mender_client.system.files import LockFile
 from mender_client.system.trust import Trust
 
 from .config import Config
 from .host import Host
-from .installer import chooses_sub_updater, module_names, module_problem
-from .parts import deployment_log, own_program
+from .installer import chooses_sub_updater, has_configuration_module, module_problem
+from .parts import deployment_log, own_program, verify_keys
 from .paths import Paths
 from .server_parts import ServerParts
 
@@ -121,15 +120,7 @@ class DeviceParts(ServerParts):
 
     @cached_property
     def verify_keys(self) -> VerifyKeys | None:
-        """The keys that verify signatures, not read yet; None if none is configured, which accepts every Artifact."""
-        config = self._config
-        if not config.artifact_verify_keys:
-            return None
-        from mender_client.system.crypto import choose_backend
-        from mender_client.system.signatures import VerifyKeys
-
-        files = [self.paths.below_root(file) for file in config.artifact_verify_keys]
-        return VerifyKeys(config.artifact_verify_setting, files, choose_backend())
+        return verify_keys(self._config, self.paths)
 
     @cached_property
     def outbox(self) -> Outbox:
@@ -388,8 +379,8 @@ class DeviceParts(ServerParts):
             return self._program.flow
         if not chooses_sub_updater(self._config, self.paths):
             return Flow.MODULES
-        has_module = deployment.is_configuration and CONFIGURATION in module_names(self.paths)
-        return Flow.MODULES if has_module and CONFIGURATION not in self._config.payload_types else Flow.HANDOVER
+        is_by_module = deployment.is_configuration and has_configuration_module(self._config, self.paths)
+        return Flow.MODULES if is_by_module else Flow.HANDOVER
 
     @cached_property
     def sync_scripts(self) -> SyncScripts:

@@ -49,8 +49,13 @@ def main(arguments: Sequence[str] | None = None, program: Program = CLIENT) -> i
         sys.stdout = None
         return ExitCode.FAILED
     except OSError as error:
-        # other packages handle errors of the device's files, so this one concerns standard output
-        sys.stdout = None
-        failure = Diagnostic("USE04", f"cannot write the result: {error.strerror or error}")
+        if error.filename is None:
+            sys.stdout = None  # keep the interpreter from reporting the error of standard output again at exit
+            failure = Diagnostic("USE04", f"cannot write the result: {error.strerror or error}")
+        else:
+            from mender_client.system.files import AS_CLIENT
+
+            remedy = AS_CLIENT if isinstance(error, PermissionError) else ""
+            failure = Diagnostic("STO16", f"cannot access {error.filename}: {error.strerror}", remedy)
         print(f"{program.name}: {failure}", file=sys.stderr)
         return ExitCode.FAILED

@@ -23,7 +23,7 @@ from .config import Config
 from .devicekey import device_key, prepare_key
 from .exitcodes import ExitCode
 from .host import Host
-from .installer import installer_problem, installer_reason
+from .installer import installer_problems, installer_reason
 from .logs import kept_on_failure, reopen_log_files
 from .observers import Observers
 from .paths import Paths
@@ -132,12 +132,11 @@ def end_process(code: ExitCode) -> NoReturn:
 def _check_programs(config: Config, paths: Paths) -> None:
     """Warn about missing programs at the start rather than when an update is due."""
     trust = Trust.below(paths.root)
-    for consequence, problem in (
-        ("the device has no identity", trust.program_problem(paths.identity_script)),
-        ("no update can be installed", installer_problem(config, paths, trust)),
-    ):
-        if problem is not None:
-            _logger.warning("%s", Diagnostic("FIL05", f"{consequence}: {problem.text}", problem.remedy))
+    found = dict(installer_problems(config, paths, trust))
+    if (problem := trust.program_problem(paths.identity_script)) is not None:
+        found[problem] = "the device has no identity"
+    for problem, consequence in found.items():
+        _logger.warning("%s", Diagnostic("FIL05", f"{consequence}: {problem.text}", problem.remedy))
     _logger.info("updates are installed by %s", installer_reason(config, paths))
 
 

@@ -17,7 +17,7 @@ from datetime import datetime, timedelta
 from mender_client.client.decisions import UpdateDecisions
 from mender_client.errors import Diagnostic, NothingToDecideError, StorageError
 from mender_client.system.clock import SystemClock
-from mender_client.system.files import DaemonLock, make_directory
+from mender_client.system.files import AS_CLIENT, DaemonLock, make_directory
 from mender_client.system.journal import JsonJournal
 
 from .exitcodes import ExitCode
@@ -68,8 +68,7 @@ def store(paths: Paths, decision: Callable[[UpdateDecisions], str]) -> str:
     except StorageError as error:
         if not isinstance(error.__cause__, PermissionError):
             raise
-        remedy = "run this as root, or as the client's user"
-        raise StorageError("STO15", f"cannot decide about updates: {error.text}", remedy=remedy) from error
+        raise StorageError("STO15", f"cannot decide about updates: {error.text}", remedy=AS_CLIENT) from error
     finally:
         clock.close()
 

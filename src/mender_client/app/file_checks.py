@@ -7,7 +7,7 @@ installs, or can impersonate it, so the client refuses to start; if others can r
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from mender_client.dataclass import dataclass
@@ -32,15 +32,19 @@ def check_configuration_files(paths: Paths) -> None:
     Raises:
         ConfigError: there are such files; for each, the reason and the command that fixes it.
     """
+    if problems := configuration_file_problems(paths):
+        raise ConfigError(problems)
+
+
+def configuration_file_problems(paths: Paths) -> Sequence[Diagnostic]:
+    """The configuration files that another user could have written: the reason, and the command that fixes it."""
     trust = Trust.below(paths.root)
-    files = (paths.config, paths.fallback_config)
     problems = [
         Diagnostic("FIL06", f"{file}: another user could have written it: {problem.text}", problem.remedy)
-        for file in files
+        for file in (paths.config, paths.fallback_config)
         if (problem := trust.permission_problem(file))
     ]
-    if problems:
-        raise ConfigError(list(dict.fromkeys(problems)))
+    return list(dict.fromkeys(problems))
 
 
 def look_at_files(config: Config, paths: Paths, passphrase_file: str | None = None) -> FileFindings:

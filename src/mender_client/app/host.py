@@ -58,7 +58,7 @@ class Host:
         self.observers = observers or Observers()
         self.clock = self._make_clock()
         self.clock_check = ClockCheck([paths.journal, paths.key, paths.artifact_info])
-        self._tls = _tls(config, paths)
+        self._tls = tls_settings(config, paths)
         self._timeouts = timeouts or Timeouts(idle=config.download_stall_seconds)
         self._proxies = _proxies(environment)
         self.transport = self.new_transport()
@@ -93,7 +93,9 @@ def _warn_of_plain_http(server_urls: Sequence[str]) -> None:
             _logger.warning("%s", Diagnostic("CFG18", text, "use an https address"))
 
 
-def _tls(config: Config, paths: Paths) -> TlsSettings:
+def tls_settings(config: Config, paths: Paths) -> TlsSettings:
+    """The settings of TLS, with the paths of the files on this device."""
+
     def located(path: str) -> Path | None:
         return paths.below_root(path) if path else None
 

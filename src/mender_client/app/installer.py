@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from mender_client import TYPE_CHECKING
+from mender_client.core.model import CONFIGURATION
 from mender_client.errors import Diagnostic
 
 from .config import Config
@@ -36,16 +38,36 @@ def installer_reason(config: Config, paths: Paths) -> str:
 _NAMES = {SUB_UPDATER: "the sub-updater", MODULES: "update modules"}
 
 
-def installer_problem(config: Config, paths: Paths, trust: Trust) -> Diagnostic | None:
-    """Why no update can be installed; None when one can."""
-    modules = [] if chooses_sub_updater(config, paths) else module_names(paths)
-    if modules:
-        problems = [trust.program_problem(paths.modules_directory / name) for name in modules]
-        return problems[0] if all(problems) else None
-    if config.installer == MODULES:
+_NO_UPDATE = "no update can be installed"
+
+
+def installer_problems(config: Config, paths: Paths, trust: Trust) -> Mapping[Diagnostic, str]:
+    """Why updates can't be installed, each with its consequence; empty if all can."""
+    modules = module_names(paths)
+    if config.installer == MODULES and not modules:
         text = f"{paths.modules_directory} contains no update module"
-        return Diagnostic("FIL19", text, "install update modules there, with mode 755")
-    return trust.program_problem(paths.sub_updater)
+        return {Diagnostic("FIL19", text, "install update modules there, with mode 755"): _NO_UPDATE}
+    if not modules or chooses_sub_updater(config, paths):
+        problem = trust.program_problem(paths.sub_updater)
+        found = {} if problem is None else {problem: _NO_UPDATE}
+        return found | _module_problems([CONFIGURATION] * has_configuration_module(config, paths), paths, trust)
+    used = [name for name in modules if not config.payload_types or name in config.payload_types]
+    if not used:
+        text = f"PayloadTypes names none of the update modules ({', '.join(modules)})"
+        return {Diagnostic("FIL21", text, "add the names of update modules, or remove the key"): _NO_UPDATE}
+    problems = _module_problems(used, paths, trust)
+    is_any_usable = any(trust.program_problem(paths.modules_directory / name) is None for name in used)
+    return problems if is_any_usable else dict.fromkeys(problems, _NO_UPDATE)
+
+
+def has_configuration_module(config: Config, paths: Paths) -> bool:
+    """Whether there is an update module that applies configurations, even beside a sub-updater."""
+    return CONFIGURATION not in config.payload_types and CONFIGURATION in module_names(paths)
+
+
+def _module_problems(names: Iterable[str], paths: Paths, trust: Trust) -> dict[Diagnostic, str]:
+    found = ((name, trust.program_problem(paths.modules_directory / name)) for name in names)
+    return {problem: f"no payload of type {name} can be installed" for name, problem in found if problem is not None}
 
 
 def module_problem(module: Path, paths: Paths, trust: Trust) -> Diagnostic | None:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from mender_client.system.clock import SystemClock
     from mender_client.system.deploymentlog import DeploymentLogFile
     from mender_client.system.device import ScriptedDevice
+    from mender_client.system.signatures import VerifyKeys
 
     from .config import Config
     from .observers import Observers
@@ -52,6 +53,17 @@ def scripted_device(config: Config, paths: Paths, clock: SystemClock, observers:
         device_type=paths.given_device_type,
         variables=paths.variables,
     )
+
+
+def verify_keys(config: Config, paths: Paths) -> VerifyKeys | None:
+    """The keys that verify signatures, not read yet; None if none is configured, which accepts every Artifact."""
+    if not config.artifact_verify_keys:
+        return None
+    from mender_client.system.crypto import choose_backend
+    from mender_client.system.signatures import VerifyKeys
+
+    files = [paths.below_root(file) for file in config.artifact_verify_keys]
+    return VerifyKeys(config.artifact_verify_setting, files, choose_backend())
 
 
 def own_program() -> str:

@@ -13,7 +13,7 @@ from mender_client.core.record import Outcome
 from mender_client.dataclass import replace
 from mender_client.errors import AbortedError, ConfigError, Diagnostic, KeyFileError, MenderError, ScriptError
 from mender_client.system.connection import Timeouts
-from mender_client.system.files import DaemonLock
+from mender_client.system.files import DaemonLock, open_own, storage_errors
 from mender_client.system.keys import Passphrase, no_passphrase
 from mender_client.system.process import ProgramError
 
@@ -116,6 +116,8 @@ def _store(parts: DeviceParts, reporter_deployment_id: str, status: Status, reas
         print(f"nothing to report: no update is in progress ({paths.update_lock} does not exist)", file=sys.stderr)
         return ExitCode.NOTHING
     if not deployment_id:
+        with storage_errors("read", paths.update_lock), open_own(paths.update_lock):
+            pass
         text = f"cannot report: {paths.update_lock} names no deployment"
         raise MenderError("REP02", text, remedy="write the deployment's id back, or remove the file")
     if reporter_deployment_id not in ("", deployment_id):

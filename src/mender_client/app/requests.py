@@ -36,9 +36,9 @@ def check_update(config: Config, paths: Paths, passphrase: Passphrase, *, is_wai
         is_waiting: wait until the daemon has acted on the result of its poll.
 
     Returns:
-        DONE when there is an update, or the daemon polls; NOTHING when there is none, or one is being installed. With
-        ``is_waiting``: DONE when an update was handed over or is installed, NOTHING when there was none or it waits at
-        a gate, FAILED when the poll or the update has failed.
+        DONE when there is an update, or the daemon polls; NOTHING when there is none, or one is being installed by the
+        sub-updater or in standalone mode. With ``is_waiting``: DONE when an update was handed over or is installed,
+        NOTHING when there was none or it waits at a gate, FAILED when the poll or the update has failed.
 
     Raises:
         MenderError: the daemon can't be signalled, or the server can't be asked.
@@ -47,6 +47,10 @@ def check_update(config: Config, paths: Paths, passphrase: Passphrase, *, is_wai
     if current is not None:
         which = f"deployment {current or '(unknown)'}"
         print(f"the sub-updater is installing {which}; no update poll until it has reported")
+        return ExitCode.NOTHING
+    record, _ = peek_record(paths.journal)
+    if record.update is None and record.standalone is not None:
+        print(record.standalone.text)
         return ExitCode.NOTHING
     before = _Seen(paths)
     pid = _wake_daemon(paths, signal.SIGUSR1, "polling")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -16,7 +17,6 @@ from mender_client.core.keyvalue import parse_key_value_file
 from mender_client.core.machine import EXPLANATIONS, State
 from mender_client.core.model import Provides
 from mender_client.core.record import Record
-from mender_client.core.standalone import EXPLANATIONS as STANDALONE
 from mender_client.core.sub_updater_state import SubUpdaterState, remedy_of_absence
 from mender_client.core.text import amount, printable
 from mender_client.dataclass import asdict, dataclass
@@ -27,6 +27,7 @@ from mender_client.system.snapshot import damaged_files, peek_record, read_clien
 from .config import Config, examine
 from .config.settings import build_config
 from .exitcodes import ExitCode
+from .file_checks import configuration_file_problems
 from .formatting import ago, for_programs, utc
 from .installer import installer_reason
 from .loading import PROGRAM
@@ -84,6 +85,7 @@ class Status:
         client: the client status that the daemon wrote last, see ``core.client_status``; None when there is none.
         client_at: when the daemon wrote it, RFC 3339; empty when there is none.
         has_died: whether the daemon ended without recording that it was stopping.
+        configuration_problems: the errors of the configuration files, with which the daemon does not start.
     """
 
     version: str
@@ -107,6 +109,7 @@ class Status:
     client: ClientStatus | None
     client_at: str
     has_died: bool
+    configuration_problems: list[str]
 
 
 def show_status(paths: Paths, *, is_json: bool, command: str = PROGRAM) -> ExitCode:
@@ -168,7 +171,9 @@ def look(paths: Paths) -> Status:
     Raises:
         StorageError: the state file can't be read.
     """
-    config = build_config(examine(paths.config, paths.fallback_config, is_server_needed=False).values)
+    # without the file, a program that embeds the client may have passed the settings
+    findings = examine(paths.config, paths.fallback_config, is_server_needed=os.path.exists(paths.config))
+    config = build_config(findings.values)
     record, problem = peek_record(paths.journal)
     lock = LockFile(paths.update_lock).read()
     update = record.update
@@ -216,6 +221,7 @@ def look(paths: Paths) -> Status:
             "artifact_name": last.artifact_name,
             "status": last.status.value,
             "at": last.at,
+            "reason": last.reason,
         },
         damaged_journals=[str(path) for path in damaged_files(paths.journal)],
         journal_problem=problem,
@@ -223,6 +229,7 @@ def look(paths: Paths) -> Status:
         client=client,
         client_at=client_at,
         has_died=client is not None and daemon is None and client.doing not in (STOPPED, State.INSTALLING.value),
+        configuration_problems=[str(one) for one in (*configuration_file_problems(paths), *findings.problems)],
     )
 
 
@@ -265,8 +272,7 @@ def _activity(
         what = EXPLANATIONS[update.state] if update.waiting is None else f"waiting {AHEAD[update.waiting.point]}"
         return what + stopped, update.since if update.waiting is None else update.waiting.since
     if (standalone := record.standalone) is not None:
-        which = f"no update poll: {standalone.artifact_name} is being installed in standalone mode"
-        return f"{which}; it is {STANDALONE[standalone.position]}", standalone.since
+        return standalone.text, standalone.since
     if not is_daemon_running:
         return "nothing: the daemon is not running", None
     if client is not None and client.doing == WAITING:
@@ -284,6 +290,7 @@ def render(status: Status, *, now: datetime, command: str = PROGRAM) -> list[str
         ("activity", status.activity + ("" if _is_at_gate(status) else _since(status.since, now))),
     ]
     next_poll = status.client.next_poll if status.client is not None and status.daemon_pid is not None else ""
+    lines += _of_configuration(status, command)
     lines += _of_update(status)
     lines += gate_lines(
         status.update, status.hold_of_all, status.approvals_of_all, now, next_poll=next_poll, command=command
@@ -327,6 +334,15 @@ def _is_at_gate(status: Status) -> bool:
 
 def _since(moment: str | None, now: datetime) -> str:
     return f", since {utc(moment)}{ago(moment, now)}" if moment else ""
+
+
+def _of_configuration(status: Status, command: str) -> list[tuple[str, str]]:
+    """The first error; further ones are only counted."""
+    if not status.configuration_problems:
+        return []
+    first, *others = status.configuration_problems
+    more = f"; and {len(others)} more, see '{command} config check'" if others else ""
+    return [("configuration", first + more)]
 
 
 def _of_update(status: Status) -> list[tuple[str, str]]:
@@ -396,4 +412,5 @@ _AUTHORISATIONS = {
 def _outcome(last: dict[str, str]) -> str:
     name, deployment = last["artifact_name"], last["deployment_id"]
     what = f"{name} (deployment {deployment})" if name else deployment
-    return f"{last['status']} of {what} at {utc(last['at'])}"
+    because = f": {last['reason']}" if last["reason"] else ""
+    return f"{last['status']} of {what} at {utc(last['at'])}{because}"

@@ -87,7 +87,7 @@ class UpdateDecisions:
         if after != before:
             _logger.info("%s (by %s)", text, printable(by, limit=_LONGEST_NAME))
         if not is_all and after.decisions is not None and (hold := after.decisions.hold) is not None:
-            text += f", but all updates are still {hold.text}"
+            text += f", but all updates are still {hold.text}; 'continue --all' lifts this"
         return text
 
     def _decision(

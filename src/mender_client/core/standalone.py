@@ -106,6 +106,12 @@ class StandaloneUpdate:
         return self.software.artifact_name
 
     @property
+    def text(self) -> str:
+        """Why the client does not poll, and how to continue, for people."""
+        which = f"no update poll: {self.artifact_name} is being installed in standalone mode"
+        return f"{which}; it is {EXPLANATIONS[self.position]}"
+
+    @property
     def is_rolled_back(self) -> bool:
         """Whether the previous software is restored."""
         return self.result is Result.FAILED and self.position in (Position.ARTIFACT_FAILURE, Position.CLEANUP)

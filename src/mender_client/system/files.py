@@ -32,6 +32,8 @@ _REMEDIES = {
     errno.EPERM: "check its owner and mode",
     errno.EIO: "check the disk",
     errno.ELOOP: "it must not be a symbolic link",
+    errno.EISDIR: "it must not be a directory",
+    errno.ENOTDIR: "check its path",
 }
 
 
@@ -42,7 +44,21 @@ def storage_errors(action: str, path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         text = f"cannot {action} {path}: {error.strerror or error}"
-        raise StorageError("STO10", text, remedy=_REMEDIES.get(error.errno or 0, "")) from error
+        remedy = permission_remedy(error, path) or _REMEDIES.get(error.errno or 0, "")
+        raise StorageError("STO10", text, remedy=remedy) from error
+
+
+AS_CLIENT = "run this as root, or as the client's user"
+
+
+def permission_remedy(error: OSError, path: Path) -> str:
+    """What to do if a permission is missing because the file, or its directory, belongs to another user; else empty."""
+    if not isinstance(error, PermissionError) or os.geteuid() == 0:
+        return ""
+    for place in (path, *path.parents):
+        with suppress(OSError):
+            return AS_CLIENT if place.stat().st_uid != os.geteuid() else ""
+    return ""
 
 
 WRITE_BACK_BYTES = 8 * 1024 * 1024

@@ -10,7 +10,7 @@ from mender_client.core.devicekey import KeyType, UnreadableKeyError, find_key_f
 from mender_client.errors import KeyFileError
 
 from .backend import Backend, PrivateKey, UnusableKeyError
-from .files import open_input, write_atomic
+from .files import open_input, permission_remedy, write_atomic
 
 _LARGEST_FILE_BYTES = 64 * 1024
 
@@ -34,7 +34,8 @@ def read_key_file(file: Path) -> bytes:
             content = stream.read(_LARGEST_FILE_BYTES + 1)
     except OSError as error:
         text = f"cannot read the key {file}: {error.strerror}"
-        raise KeyFileError("KEY02", text, remedy="check its path, owner and mode") from error
+        remedy = permission_remedy(error, file) or "check its path, owner and mode"
+        raise KeyFileError("KEY02", text, remedy=remedy) from error
     if len(content) > _LARGEST_FILE_BYTES:
         text = f"cannot read the key {file}: it is larger than {_LARGEST_FILE_BYTES} bytes"
         raise KeyFileError("KEY03", text, remedy="specify a file that contains a key in PEM form")
@@ -118,6 +119,9 @@ class DeviceKey:
 
     def _load(self) -> PrivateKey:
         if not self._is_there(is_link_enough=False):
+            if self._is_there():
+                text = f"cannot find the device key {self._path}: it is a symbolic link to a missing file"
+                raise KeyFileError("KEY27", text, remedy="mount its disk, or remove the link")
             text = f"cannot find the device key {self._path}"
             raise KeyFileError("KEY04", text, remedy="generate one with 'mender-python-client bootstrap'")
         return load_private_key(self._path, self._passphrase)
@@ -149,5 +153,6 @@ class DeviceKey:
             return False
         except OSError as error:
             text = f"cannot read the device key {self._path}: {error.strerror}"
-            raise KeyFileError("KEY07", text, remedy="check its path, owner and mode") from error
+            remedy = permission_remedy(error, self._path) or "check its path, owner and mode"
+            raise KeyFileError("KEY07", text, remedy=remedy) from error
         return True

@@ -30,6 +30,9 @@ class Fault(Diagnostic):
     kind: ErrorKind = ErrorKind.OTHER
 
 
+_BROKEN_OFF = "see the server's log, and check firewalls and proxies in between"
+
+
 def origin(url: str) -> str:
     """Scheme, host and port of an address: the part that may be shown, since the query may be secret."""
     parts = urlsplit(url)
@@ -85,7 +88,7 @@ def describe(error: BaseException, clock_problem: ClockProblem = lambda: "") -> 
     if isinstance(error, OSError):
         return _describe_os(error)
     if isinstance(error, IncompleteRead):
-        return Fault("NET03", "the answer is incomplete", kind=ErrorKind.BROKEN_OFF)
+        return Fault("NET03", "the answer is incomplete", _BROKEN_OFF, ErrorKind.BROKEN_OFF)
     if isinstance(error, BadStatusLine) and str(error).startswith("\x15\x03"):  # a TLS alert
         return Fault("NET04", "it speaks TLS on this port", "write https instead of http", ErrorKind.NO_TLS)
     text = f"the answer is not HTTP, or is incomplete ({type(error).__name__})"
@@ -98,12 +101,13 @@ def _describe_os(error: OSError) -> Fault:
         remedy = "check the port, and that the server runs"
         return Fault("NET06", "the connection was refused", remedy, ErrorKind.REFUSED)
     if isinstance(error, ConnectionResetError | BrokenPipeError):
-        return Fault("NET07", "the connection was reset", kind=ErrorKind.RESET)
+        remedy = f"check whether this port needs http or https; {_BROKEN_OFF}"
+        return Fault("NET07", "the connection was reset", remedy, ErrorKind.RESET)
     if isinstance(error, TimeoutError):
-        return Fault("NET08", "it did not answer in time", kind=ErrorKind.TIMEOUT)
+        return Fault("NET08", "it did not answer in time", _BROKEN_OFF, ErrorKind.TIMEOUT)
     if error.errno in (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EADDRNOTAVAIL):
         return Fault("NET09", reason, "check the network", ErrorKind.UNREACHABLE)
-    return Fault("NET10", reason)
+    return Fault("NET10", reason, "check the network")
 
 
 def _describe_certificate(error: ssl.SSLCertVerificationError, clock_problem: ClockProblem) -> Fault:
@@ -155,5 +159,5 @@ def _describe_tls(error: ssl.SSLError) -> Fault:
         remedy = "set HttpsClient.Certificate if the server asks for one; otherwise, check the server's ciphers"
         return Fault("TLS11", said, remedy, ErrorKind.TLS)
     if isinstance(error, ssl.SSLEOFError):
-        return Fault("TLS12", f"{said}: the connection was closed", kind=ErrorKind.RESET)
+        return Fault("TLS12", f"{said}: the connection was closed", _BROKEN_OFF, ErrorKind.RESET)
     return Fault("TLS13", said, "check the server's TLS settings", ErrorKind.TLS)

@@ -40,6 +40,10 @@ class StateScriptDirectory:
     find_problem: Callable[[Path], Diagnostic | None]
 
     def names(self, state: str, action: str) -> Sequence[str]:
+        fitting = (name for name in self._entries() if place_of(name) == (state, action))
+        return sorted((name for name in fitting if _is_program(self.path / name)), key=os.fsencode)
+
+    def _entries(self) -> Sequence[str]:
         try:
             entries = os.listdir(self.path)
         except FileNotFoundError:
@@ -48,8 +52,7 @@ class StateScriptDirectory:
             text = f"cannot read the state scripts in {self.path}: {error.strerror}"
             raise ScriptError("SSC01", text, remedy="check its owner and mode") from error
         self.check_version()
-        fitting = (name for name in entries if place_of(name) == (state, action))
-        return sorted((name for name in fitting if _is_program(self.path / name)), key=os.fsencode)
+        return entries
 
     def check_version(self) -> None:
         path = self.path / _VERSION
@@ -63,11 +66,25 @@ class StateScriptDirectory:
             text = f"cannot run the state scripts in {self.path}: they are of version {printable(version)!r}"
             raise ScriptError("SSC03", text, remedy=f"write 3 to {path} if they comply with version 3")
 
+    def problems(self) -> Sequence[Diagnostic]:
+        """Why scripts of this directory can't be run."""
+        try:
+            names = [name for name in self._entries() if place_of(name) and _is_program(self.path / name)]
+        except ScriptError as error:
+            return (error.diagnostic,)
+        found = (self._problem_of(self.path / name) for name in sorted(names))
+        return [problem for problem in found if problem is not None]
+
+    def _problem_of(self, path: Path) -> Diagnostic | None:
+        if (problem := self.find_problem(path)) is None:
+            return None
+        text = f"cannot run {path}: another user could have written it: {problem.text}"
+        return Diagnostic("SSC04", text, problem.remedy)
+
     def run(self, name: str, *, seconds: float) -> int:
         path = self.path / name
-        if problem := self.find_problem(path):
-            text = f"cannot run {path}: another user could have written it: {problem.text}"
-            raise ScriptError("SSC04", text, remedy=problem.remedy)
+        if problem := self._problem_of(path):
+            raise ScriptError(problem.code, problem.text, remedy=problem.remedy)
         with self.calls.start([str(path)], title=name, seconds=seconds) as call:
             return call.wait()
 

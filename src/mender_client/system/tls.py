@@ -113,11 +113,26 @@ def tls_context(settings: TlsSettings) -> ssl.SSLContext:
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     if settings.certificate is not None:
-        _show(context, settings.certificate, settings.key)
+        for fault in _show(context, settings.certificate, settings.key):
+            _logger.warning("%s", fault)
     if not settings.verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     return context
+
+
+def find_certificate_faults(settings: TlsSettings) -> tuple[Sequence[Diagnostic], Sequence[Diagnostic]]:
+    """The errors and the warnings about certificates; the client doesn't start with an error."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    problems, warnings = list[Diagnostic](), list[Diagnostic]()
+    if settings.certificate is not None:
+        try:
+            warnings += _show(context, settings.certificate, settings.key)
+        except ConfigError as error:
+            problems += error.problems
+    if settings.ca_file is not None:
+        warnings += trust(context, settings.ca_file)[1]
+    return problems, warnings
 
 
 def trust(context: ssl.SSLContext, path: Path) -> tuple[bool, Sequence[Diagnostic]]:
@@ -187,7 +202,8 @@ def _trust_file(context: ssl.SSLContext, file: Path) -> tuple[Sequence[Certifica
     return good, is_whole and len(good) == len(bodies)
 
 
-def _show(context: ssl.SSLContext, certificate: Path, key: Path | None) -> None:
+def _show(context: ssl.SSLContext, certificate: Path, key: Path | None) -> Sequence[Diagnostic]:
+    """Authenticate with a client certificate; returns the warnings about it."""
     with _loading(_CLIENT, certificate):
         found = parse_pem(_read(certificate))
         if not found:
@@ -210,8 +226,7 @@ def _show(context: ssl.SSLContext, certificate: Path, key: Path | None) -> None:
             text = f"{_KEY}: cannot use {key}: it is not the key of the certificate {certificate}"
             raise ConfigError([Diagnostic("TLS16", text, "configure the key and certificate of one pair")]) from error
     # the other certificates are those of CAs, which the server has as well; it decides whether to accept this one
-    for fault in _date_faults(_CLIENT, certificate, found[:1]):
-        _logger.warning("%s", fault)
+    return _date_faults(_CLIENT, certificate, found[:1])
 
 
 def _read(path: Path) -> bytes:

@@ -6,6 +6,7 @@ import socket
 from http.client import HTTPException
 
 from mender_client.core.proxies import Proxy, authority
+from mender_client.dataclass import replace
 from mender_client.errors import Diagnostic, ErrorKind, NetworkError
 
 from .connection import ConnectionGuard, FinalResponse, GuardedSocket, Server
@@ -30,7 +31,8 @@ def dial_through(proxy: Proxy, server: Server, dialer: Dialer, guard: Connection
             sock.close()
             raise
     except (OSError, ValueError, HTTPException) as error:
-        raise _failure(f"{server.scheme}://{name}", proxy, describe(error)) from shown_cause(error)
+        said = replace(describe(error), remedy=f"check the address in {proxy.variable}, and that the proxy works")
+        raise _failure(f"{server.scheme}://{name}", proxy, said) from shown_cause(error)
     return sock
 
 

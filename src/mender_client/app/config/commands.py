@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 MASK = "(secret)"
 _DEFAULT = "default"
-_Faults = tuple[Iterable[Diagnostic], Iterable[Diagnostic]]
+_Faults = tuple[Sequence[Diagnostic], Sequence[Diagnostic]]
 _PIN = re.compile(r"(pin-value=)[^;&?]*", re.IGNORECASE)
 
 
@@ -36,7 +37,8 @@ def check(
     *,
     is_json: bool,
     connect: tuple[Path, Path] | None = None,
-    find_problems: Callable[[Config], Iterable[Diagnostic]] = lambda _: (),
+    file_problems: Sequence[Diagnostic] = (),
+    find_faults: Callable[[Config], _Faults] = lambda _: ((), ()),
     find_connect_faults: Callable[[ConnectConfig], _Faults] = lambda _: ((), ()),
 ) -> ExitCode:
     """Print the errors and warnings of the two files, which may be the same file.
@@ -45,22 +47,24 @@ def check(
         main, fallback: the two files ``mender.conf``.
         is_json: print JSON.
         connect: the two files ``mender-connect.conf``, which may be missing; None to check only ``mender.conf``.
-        find_problems: finds settings that can't work on this device; called if there are no other errors.
-        find_connect_faults: the same for ``mender-connect.conf``; returns errors and warnings.
+        file_problems: further errors: who could have written the files.
+        find_faults: finds settings that can't work on this device; called if the files have no errors; returns errors
+            and warnings.
+        find_connect_faults: the same for ``mender-connect.conf``.
 
     Returns:
         CONFIGURATION when a client would refuse to start with these files.
     """
     findings = examine(main, fallback)
     if not findings.problems:
-        findings = replace(findings, problems=tuple(find_problems(build_config(findings.values))))
+        findings = _with(findings, find_faults(build_config(findings.values)))
+    findings = _with(findings, (file_problems, ()))
     files = [main, fallback]
     if connect is not None:
-        present = [file for file in connect if file.exists()]
+        present = [file for file in connect if os.path.exists(file)]
         found = examine_connect(*connect)
         if present and not found.problems:
-            problems, warnings = find_connect_faults(build_connect(found.values))
-            found = replace(found, problems=tuple(problems), warnings=(*found.warnings, *warnings))
+            found = _with(found, find_connect_faults(build_connect(found.values)))
         findings = _joined(findings, found)
         files += present
     return _tell(findings, files, is_json=is_json)
@@ -69,6 +73,11 @@ def check(
 def check_connect(file: Path, *, is_json: bool) -> ExitCode:
     """Print the errors and warnings of one file ``mender-connect.conf``, as ``check`` does."""
     return _tell(examine_connect(file, file), [file], is_json=is_json)
+
+
+def _with(findings: ConfigFindings, faults: _Faults) -> ConfigFindings:
+    problems, warnings = faults
+    return replace(findings, problems=(*findings.problems, *problems), warnings=(*findings.warnings, *warnings))
 
 
 def _joined(one: ConfigFindings, other: ConfigFindings) -> ConfigFindings:

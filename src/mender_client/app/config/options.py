@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Sequence
 from pathlib import Path
 
 from mender_client import TYPE_CHECKING
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from .connect_keys import ConnectConfig
     from .settings import Config
 
+    _Faults = tuple[Sequence[Diagnostic], Sequence[Diagnostic]]
+
 
 def _check(options: Options) -> ExitCode:
     from .commands import check, check_connect
@@ -32,29 +34,35 @@ def _check(options: Options) -> ExitCode:
         from mender_client.app.gateway.paths import devices_directory
 
         return check_descriptions(paths, devices_directory(options.devices, paths.root), is_json=options.json)
+    from mender_client.app.file_checks import configuration_file_problems
+
     connect = (paths.connect_config, paths.fallback_connect_config)
     return check(
         paths.config,
         paths.fallback_config,
         is_json=options.json,
         connect=connect,
-        find_problems=lambda config: _device_problems(config, paths),
-        find_connect_faults=_connect_faults,
+        file_problems=configuration_file_problems(paths),
+        find_faults=lambda config: _faults(config, paths),
+        find_connect_faults=lambda config: _connect_faults(config, paths),
     )
 
 
-def _device_problems(config: Config, paths: Paths) -> Iterator[Diagnostic]:
+def _faults(config: Config, paths: Paths) -> _Faults:
     """The settings that can't work on this device."""
-    if config.has_gates:
-        from mender_client.app.gates import gate_problems
+    from mender_client.app.setting_faults import find_setting_faults
 
-        yield from gate_problems(config, paths)
+    if paths.is_of_gateway:
+        from mender_client.app.gateway.settings import settings_of
+
+        config = settings_of(config, paths)
+    return find_setting_faults(config, paths)
 
 
-def _connect_faults(config: ConnectConfig) -> tuple[Iterable[Diagnostic], Iterable[Diagnostic]]:
-    from mender_client.app.connect_checks import setting_warnings, shell_problems
+def _connect_faults(config: ConnectConfig, paths: Paths) -> _Faults:
+    from mender_client.app.connect_checks import file_problems, setting_warnings, shell_problems
 
-    return shell_problems(config), setting_warnings(config)
+    return [*file_problems(paths), *shell_problems(config)], [*setting_warnings(config)]
 
 
 def _show(options: Options) -> ExitCode:
@@ -114,7 +122,8 @@ COMMANDS = (
             Argument("key", metavar="KEY", help="the key, such as HttpsClient.Key"),
             Argument("value", metavar="VALUE", help="the value: a string as is, anything else as JSON"),
         ),
-        more="The file is only written if the result is valid. Everything else in it is kept.",
+        more="The file is only written if the result is valid; of two keys that need each other, one may be set first, "
+        "with a warning. Everything else in it is kept.",
     ),
     Command(
         "explain",

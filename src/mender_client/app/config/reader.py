@@ -11,7 +11,7 @@ from mender_client import TYPE_CHECKING
 from mender_client.core.text import json_fault, printable
 from mender_client.dataclass import dataclass
 from mender_client.errors import ConfigError, Diagnostic
-from mender_client.system.files import open_input
+from mender_client.system.files import open_input, permission_remedy
 
 from .keys import ACCEPTED_KEYS, CLOSED_OBJECTS, RETIRED_KEYS, Key, KeySet
 from .settings import KEYS, Config, build_config
@@ -148,7 +148,7 @@ class Reader:
         except FileNotFoundError:
             return
         except OSError as error:
-            remedy = "check its owner and mode"
+            remedy = permission_remedy(error, path) or "check its owner and mode"
             self._give_up(Diagnostic("CFG02", f"{path}: cannot be read: {error.strerror}", remedy))
             return
         self.take(path, data)
@@ -184,13 +184,15 @@ class Reader:
         except UnicodeDecodeError:
             self._give_up(Diagnostic("CFG05", f"{path}: is not UTF-8 text", "save it as UTF-8"))
         except json.JSONDecodeError as error:
-            self._give_up(Diagnostic("CFG06", f"{path}: is not valid JSON: {json_fault(error)}"))
+            text = f"{path}: is not valid JSON: {json_fault(error)}"
+            self._give_up(Diagnostic("CFG06", text, f"find the mistake with 'python3 -m json.tool {path}'"))
         except (RecursionError, ValueError):
             self._give_up(_too_deep(path))
         else:
             if isinstance(document, _Pairs):
                 return document
-            self._give_up(Diagnostic("CFG08", f"{path}: must contain a JSON object"))
+            text = f"{path}: must contain a JSON object"
+            self._give_up(Diagnostic("CFG08", text, "write the keys between { and }"))
         return None
 
     def _take(self, path: Path, prefix: str, pairs: _Pairs, *, given: set[str]) -> None:
@@ -207,7 +209,8 @@ class Reader:
                 elif value is None:
                     self._ignore(path, full, "null")
                 else:
-                    self.problems.append(Diagnostic("CFG10", f"{path}: {full}: must be an object"))
+                    remedy = f'write it as {{"{full}": {{…}}}}'
+                    self.problems.append(Diagnostic("CFG10", f"{path}: {full}: must be an object", remedy))
             elif lower in self._keys and "." not in name:
                 self._check(path, self._keys[lower], value)
             elif lower in self._silent:
@@ -298,4 +301,5 @@ def _no_server(where: Path, why: str) -> Diagnostic:
 
 
 def _too_deep(path: Path) -> Diagnostic:
-    return Diagnostic("CFG07", f"{path}: is nested too deeply or contains a number that is too large")
+    text = f"{path}: is nested too deeply or contains a number that is too large"
+    return Diagnostic("CFG07", text, "check whether it is the right file")

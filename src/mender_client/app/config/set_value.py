@@ -1,4 +1,4 @@
-"""``config set``: changes one key of the main configuration file, if the result is valid."""
+"""``config set``: changes one key of the main configuration file, if the result is valid or is half of a pair."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 from mender_client import TYPE_CHECKING
 from mender_client.app.exitcodes import ExitCode
 from mender_client.app.paths import Paths
+from mender_client.dataclass import replace
 from mender_client.errors import ConfigError, Diagnostic, StorageError
 from mender_client.system.files import make_directory, open_input, storage_errors, write_atomic
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 _HALF_A_PAIR = "CFG14"
-"""The problem of a key that requires another one; not an error here, because one of the two must be set first."""
+"""The code of the problem that a key requires another one; only a warning here, as one of the two must be set first."""
 
 
 def set_value(paths: Paths, name: str, text: str) -> ExitCode:
@@ -54,10 +55,11 @@ def set_value(paths: Paths, name: str, text: str) -> ExitCode:
     data = document.data()
     problems = examine(main, paths.fallback_config, is_server_needed=False, instead_of_main=data).problems
     _refuse(problems)
-    for half in problems:
-        print(f"warning: {half}", file=sys.stderr)
     _write(main, data)
-    print(f"{key.name} is set in {main}; a running daemon picks it up on SIGHUP")
+    for half in problems:
+        unusable = replace(half, remedy=f"{half.remedy}: until then, the client refuses this configuration")
+        print(f"warning: {unusable}", file=sys.stderr)
+    print(f"{key.name} is set in {main}" + ("" if problems else "; a running daemon picks it up on SIGHUP"))
     return ExitCode.DONE
 
 
@@ -72,12 +74,18 @@ def _value(key: Key, text: str) -> Any:
         key.kind.check(text)
         return text
     except ValueError as error:
+        problem = error
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        pass
+    else:
         try:
-            value = json.loads(text)
             key.kind.check(value)
-        except (ValueError, RecursionError):
-            raise ConfigError([Diagnostic("CFG22", f"cannot set {key.name}: it {error}")]) from error
-        return value
+            return value
+        except ValueError as error:
+            problem = problem if isinstance(key.default, str) else error
+    raise ConfigError([Diagnostic("CFG22", f"cannot set {key.name}: it {problem}")]) from problem
 
 
 def _content(path: Path) -> bytes | None:

@@ -39,6 +39,15 @@ PORTS = {"http": 80, "https": 443}
 _PATIENCE_SECONDS = 10.0
 
 
+def is_there(path: Path) -> bool:
+    """Whether a path exists, even as a link to a disk that isn't mounted; raises OSError if that is not known."""
+    try:
+        path.lstat()
+    except FileNotFoundError:
+        return False
+    return True
+
+
 class ReadOnlyJournal(JsonJournal):
     """The state file as it is on disk; changes are kept in memory.
 
@@ -85,6 +94,12 @@ class DiagnosticContext:
         from mender_client.app.gateway.settings import settings_of
 
         return settings_of(config, self.paths)
+
+    @property
+    def unknown_server(self) -> str:
+        """Why no server is known."""
+        is_missing = any(problem.code == "CFG15" for problem in self.findings.problems)
+        return "no server is configured" if is_missing else "the configuration can't be used; see the first lines"
 
     @cached_property
     def daemon_pid(self) -> int | None:

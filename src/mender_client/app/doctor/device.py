@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
@@ -16,11 +17,11 @@ from mender_client.core.model import Identity
 from mender_client.core.sub_updater_state import SubUpdaterState, remedy_of_absence
 from mender_client.core.update import Update
 from mender_client.errors import MenderError, ScriptError
-from mender_client.system.files import LockFile
+from mender_client.system.files import AS_CLIENT, LockFile
 from mender_client.system.process import ScriptLimits, run_script
 from mender_client.system.snapshot import read_client_status
 
-from .context import DiagnosticContext
+from .context import DiagnosticContext, is_there
 from .results import CheckResult, Verdict, fault, ok, reported, skipped, warning
 
 UNIT, BOOT_UNIT = "mender-python-client.service", "mender-sub-updater.service"
@@ -70,7 +71,7 @@ def _is_shared(value: str) -> bool:
 def key(context: DiagnosticContext) -> Iterator[CheckResult]:
     """The device key can be read and used."""
     try:
-        if not context.config.auth_private_key and not context.paths.key.exists():
+        if not context.config.auth_private_key and not is_there(context.paths.key):
             yield warning("none yet", "start the daemon, or run 'mender-python-client bootstrap'; either generates one")
             return
         public = context.key.public_key_pem()
@@ -112,6 +113,8 @@ def update(context: DiagnosticContext) -> Iterator[CheckResult]:
         if (stuck := stuck_sub_updater_pid(context.record, context.daemon_pid)) is not None:
             found = f"the sub-updater (pid {stuck}) is still running, although its deployment is over"
             yield warning(found + before, "see the kernel log for what it is waiting for; reboot if it does not exit")
+        elif in_progress is None and (standalone := context.record.standalone) is not None:
+            yield warning(standalone.text, "finish it with 'mender-python-client commit', 'rollback' or 'resume'")
         elif decisions is not None and decisions.hold is not None:
             found = f"{described or 'none in progress'}; all updates are {decisions.hold.text}{before}"
             yield warning(found, "mender-python-client continue --all")
@@ -145,6 +148,10 @@ def _described(update: Update) -> str:
 
 def daemon(context: DiagnosticContext) -> Iterator[CheckResult]:
     """The daemon is running, and no failure is unresolved."""
+    lock = context.paths.daemon_lock
+    if is_there(lock) and not os.access(lock, os.R_OK):
+        yield fault(f"cannot check {lock}: Permission denied", AS_CLIENT)
+        return
     pid = context.daemon_pid
     if pid is not None:
         if failure := _last_failure(context):

@@ -10,20 +10,25 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mender_client.app.file_checks import check_configuration_files, look_at_files
-from mender_client.app.installer import installer_problem, installer_reason
+from mender_client.app.installer import chooses_sub_updater, installer_problems, installer_reason
+from mender_client.app.paths import Paths
+from mender_client.app.setting_faults import find_verify_key_faults
 from mender_client.core.keyvalue import parse_key_value_file
+from mender_client.core.model import INCONSISTENT, Provides
 from mender_client.errors import ConfigError, MenderError
-from mender_client.system.files import read_text
+from mender_client.system.calls import Calls
+from mender_client.system.files import permission_remedy, read_text
+from mender_client.system.scripts import StateScriptDirectory
 from mender_client.system.snapshot import damaged_files, peek_record
 
-from .context import DiagnosticContext
+from .context import DiagnosticContext, is_there
 from .results import CheckResult, Verdict, fault, ok, reported, skipped, warning
 
 _MIB = 1024 * 1024
 
 
 def configuration(context: DiagnosticContext) -> Iterator[CheckResult]:
-    """Both files can be read, and every key is known and valid."""
+    """Both files can be read, every key is known and valid, and Artifacts can be verified."""
     findings = context.findings
     for problem in findings.problems:
         yield reported(Verdict.FAULT, problem, "correct it; 'config explain KEY' lists the valid values")
@@ -31,7 +36,10 @@ def configuration(context: DiagnosticContext) -> Iterator[CheckResult]:
         # a setting with a misspelt name has no effect, although somebody relies on it
         verdict = Verdict.FAULT if "did you mean" in odd.remedy else Verdict.WARNING
         yield reported(verdict, odd, "remove it, or find the right name with 'config explain'")
-    if not findings.problems and not findings.warnings:
+    problems, warnings = find_verify_key_faults(context.config, context.paths)
+    yield from (reported(Verdict.FAULT, one) for one in problems)
+    yield from (reported(Verdict.WARNING, one) for one in warnings)
+    if not any((findings.problems, findings.warnings, problems, warnings)):
         servers = ", ".join(context.config.server_urls)
         yield ok(f"{context.paths.config} and {context.paths.fallback_config}: no errors; server {servers}")
 
@@ -46,6 +54,7 @@ def permissions(context: DiagnosticContext) -> Iterator[CheckResult]:
             f"doctor'; if it runs as root, run 'chown -R root {directory}'",
         )
         return
+    is_there(context.paths.key)  # without access to the data directory, nothing is known about the files in it
     results: list[CheckResult] = []
     try:
         check_configuration_files(context.paths)
@@ -57,9 +66,18 @@ def permissions(context: DiagnosticContext) -> Iterator[CheckResult]:
         # a key that others can read may have been copied already
         is_readable_key = "key: another user can read" in message.text.lower()
         results.append(reported(Verdict.FAULT if is_readable_key else Verdict.WARNING, message))
+    results += _unsafe_inventory_scripts(context)
     yield from sorted(results, key=lambda one: one.verdict is not Verdict.FAULT)
     if not results:
-        yield ok("no other user can change the client's files, or read its secrets")
+        yield ok("no other user can change configuration, keys, certificates and data directory, or read a secret")
+
+
+def _unsafe_inventory_scripts(context: DiagnosticContext) -> Iterator[CheckResult]:
+    directory = context.paths.inventory_directory
+    scripts = sorted(directory.iterdir()) if directory.is_dir() else []
+    for script in scripts:
+        if script.is_file() and os.access(script, os.X_OK) and (problem := context.trust.permission_problem(script)):
+            yield warning(f"{script} is not run: another user could have written it: {problem.text}", problem.remedy)
 
 
 def _owner_of_another_client(context: DiagnosticContext) -> str:
@@ -77,17 +95,23 @@ def _owner_of_another_client(context: DiagnosticContext) -> str:
 
 
 def data_directory(context: DiagnosticContext) -> Iterator[CheckResult]:
-    """The client can write its state, and there is space for an Artifact."""
+    """The client can write its state and each of its files, and there is space for an Artifact."""
     directory = context.paths.data
-    if not directory.is_dir():
+    there = next(path for path in (directory, *directory.parents) if os.path.lexists(path))
+    if not there.is_dir():
+        yield fault(f"{there} is not a directory", "remove it, or name another data directory with --data")
+        return
+    if there != directory:
         yield fault(f"{directory} is missing", "run 'mender-python-client setup', or start the daemon: it creates it")
         return
     try:
         _try_to_write(directory)
     except OSError as error:
-        remedy = _WRITE_REMEDIES.get(error.errno or 0, "check its owner and mode, and the disk")
+        usual = _WRITE_REMEDIES.get(error.errno or 0, "check its owner and mode, and the disk")
+        remedy = permission_remedy(error, directory) or usual
         yield fault(f"cannot write to {directory}: {error.strerror}", remedy)
         return
+    yield from _unusable_files(context.paths)
     state = os.statvfs(directory)
     free, reserve = state.f_bavail * state.f_frsize, context.config.download_reserve_bytes
     space = f"{free // _MIB} MiB free in {directory}"
@@ -108,6 +132,24 @@ _WRITE_REMEDIES = {
     errno.EROFS: "make the file system writable: remount it; if it became read-only on its own, check the disk",
     errno.EACCES: "check its owner and mode, or run this as the client's user",
 }
+
+
+def _unusable_files(paths: Paths) -> Iterator[CheckResult]:
+    """The files and directories of the client in whose place there is something else, or that it may not write."""
+    journal = (paths.journal.with_name(paths.journal.name + suffix) for suffix in (".lock", ".sending"))
+    artifact = (paths.artifact.with_name(paths.artifact.name + suffix) for suffix in ("", ".part", ".rewritten"))
+    files = (paths.daemon_lock, paths.command_lock, paths.status, paths.sub_updater_log, *journal, *artifact)
+    for file in filter(os.path.lexists, files):
+        state = file.lstat()
+        if not stat.S_ISREG(state.st_mode):
+            yield fault(f"{file} is not a regular file", "remove it; the client makes a new one")
+        elif not os.access(file, os.R_OK | os.W_OK):
+            remedy = "if the client runs as this user, change the owner; otherwise, run this as the client's user"
+            yield fault(f"{file} belongs to user {state.st_uid}, and this user cannot write it", remedy)
+    tree = paths.module_tree
+    for directory in (paths.artifact_scripts, *(one for one in (tree, *tree.parents) if paths.data in one.parents)):
+        if os.path.lexists(directory) and not directory.is_dir():
+            yield fault(f"{directory} is not a directory", "remove it; the client makes a new one")
 
 
 def _try_to_write(directory: Path) -> None:
@@ -153,15 +195,29 @@ def artifact_info(context: DiagnosticContext) -> Iterator[CheckResult]:
     except MenderError as error:
         yield warning(f"{error.text}: the artifact name is reported as 'unknown'", remedy)
         return
-    found = next((value for key, value in pairs if key == "artifact_name"), "")
-    missing = f"{file} has no line artifact_name=NAME: the artifact name is reported as 'unknown'"
-    yield ok(found) if found else warning(missing, remedy)
+    written = next((value for key, value in pairs if key == "artifact_name"), "")
+    found = context.record.provides(Provides("", written)).artifact_name
+    if found.endswith(INCONSISTENT):
+        text = f"{found}: an update could be neither installed nor rolled back, so the installed software is unknown"
+        yield warning(text, "install a complete Artifact, such as a root file system")
+    elif found:
+        yield ok(found)
+    else:
+        missing = f"{file} has no line artifact_name=NAME: the artifact name is reported as 'unknown'"
+        yield warning(missing, remedy)
 
 
 def install_script(context: DiagnosticContext) -> Iterator[CheckResult]:
-    """Something can install updates: the sub-updater, or an update module."""
-    problem = installer_problem(context.config, context.paths, context.trust)
-    yield reported(Verdict.FAULT, problem) if problem else ok(installer_reason(context.config, context.paths))
+    """Everything that installs updates can be run: the sub-updater, or each update module and each state script."""
+    problems = [*installer_problems(context.config, context.paths, context.trust)]
+    if not chooses_sub_updater(context.config, context.paths):
+        scripts = StateScriptDirectory(
+            path=context.paths.root_scripts, calls=Calls(environment={}), find_problem=context.trust.permission_problem
+        )
+        problems += scripts.problems()
+    yield from (reported(Verdict.FAULT, problem) for problem in problems)
+    if not problems:
+        yield ok(installer_reason(context.config, context.paths))
 
 
 def partitions(context: DiagnosticContext) -> Iterator[CheckResult]:

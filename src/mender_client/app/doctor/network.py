@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import socket
-import ssl
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from urllib.parse import urlsplit
 
+from mender_client.app.host import tls_settings
 from mender_client.core.certificate import Certificate
 from mender_client.errors import ConfigError, DeviceError, ErrorKind, NetworkError, NotAcceptedError, ServerError
 from mender_client.system.connection import ConnectionGuard, Timeouts
 from mender_client.system.dial import Dialer
-from mender_client.system.tls import trust
+from mender_client.system.tls import find_certificate_faults
 
 from .context import PORTS, DiagnosticContext
 from .results import CheckResult, Verdict, fault, ok, reported, skipped, warning
@@ -66,8 +66,7 @@ def names(context: DiagnosticContext) -> Iterator[CheckResult]:
 
 
 def _skipped_without_server(context: DiagnosticContext) -> CheckResult:
-    is_configured = bool(context.config.server_urls)
-    return skipped("the server is reached through a proxy" if is_configured else "no server is configured")
+    return skipped("the server is reached through a proxy" if context.config.server_urls else context.unknown_server)
 
 
 def _dialer() -> Dialer:
@@ -103,7 +102,7 @@ def proxy(context: DiagnosticContext) -> Iterator[CheckResult]:
         return
     yield from (reported(Verdict.WARNING, one) for one in context.proxies.warnings)
     if not used:
-        yield skipped("none")
+        yield skipped("none" if context.config.server_urls else context.unknown_server)
         return
     obstacle = context.obstacle
     if isinstance(obstacle, NetworkError) and obstacle.kind is ErrorKind.PROXY:
@@ -115,12 +114,13 @@ def proxy(context: DiagnosticContext) -> Iterator[CheckResult]:
 
 def certificate(context: DiagnosticContext) -> Iterator[CheckResult]:
     """The server's certificate is trusted, and so is that of the client if the server requests one."""
-    if not context.config.server_urls:
-        yield skipped("no server is configured")
-        return
+    problems, warnings = find_certificate_faults(tls_settings(context.config, context.paths))
+    yield from (reported(Verdict.FAULT, one) for one in problems)
+    yield from (reported(Verdict.WARNING, one) for one in warnings)
     obstacle = context.obstacle
     if isinstance(obstacle, ConfigError):
-        yield from (reported(Verdict.FAULT, problem, "correct the configuration") for problem in obstacle.problems)
+        if not problems:
+            yield skipped("the server could not be asked; see the other lines")
         return
     if not any(url.startswith("https") for url in context.config.server_urls):
         yield warning(
@@ -128,7 +128,6 @@ def certificate(context: DiagnosticContext) -> Iterator[CheckResult]:
             "use an https URL",
         )
         return
-    yield from _unused_authorities(context)
     if isinstance(obstacle, NetworkError):
         is_about_tls = obstacle.kind in _KINDS_OF_TLS
         yield reported(Verdict.FAULT, obstacle.diagnostic) if is_about_tls else skipped("the server can't be reached")
@@ -139,13 +138,6 @@ def certificate(context: DiagnosticContext) -> Iterator[CheckResult]:
     for url in context.config.server_urls:
         if url.startswith("https"):
             yield from _dates(context, url)
-
-
-def _unused_authorities(context: DiagnosticContext) -> Iterator[CheckResult]:
-    """The unusable certificates, which the daemon warns about at its start."""
-    if named := context.config.server_certificate:
-        _, faults = trust(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), context.paths.below_root(named))
-        yield from (reported(Verdict.WARNING, one) for one in faults)
 
 
 def _dates(context: DiagnosticContext, url: str) -> Iterator[CheckResult]:
@@ -173,7 +165,7 @@ def _described(one: Certificate, *, is_first: bool) -> str:
 def authorisation(context: DiagnosticContext) -> Iterator[CheckResult]:
     """The server accepts this device."""
     if not context.config.server_urls:
-        yield skipped("no server is configured")
+        yield skipped(context.unknown_server)
         return
     refusal = context.refusal
     if refusal is None:

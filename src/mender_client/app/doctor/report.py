@@ -9,6 +9,7 @@ from mender_client.app.exitcodes import ExitCode
 from mender_client.app.paths import Paths
 from mender_client.core.text import printable
 from mender_client.dataclass import asdict, replace
+from mender_client.system.files import AS_CLIENT
 from mender_client.system.keys import Passphrase
 
 from . import device, files, network, remote
@@ -104,7 +105,8 @@ def _run(check: Check, context: DiagnosticContext) -> Iterator[CheckResult]:
         yield from check(context)
     except OSError as error:
         what = error.filename or "it"
-        yield fault(f"cannot check {what}: {error.strerror}", "run this as the client's user, or as root")
+        remedy = AS_CLIENT if isinstance(error, PermissionError) else "check its path"
+        yield fault(f"cannot check {what}: {error.strerror}", remedy)
 
 
 def _lines(results: _Results) -> Iterator[str]:

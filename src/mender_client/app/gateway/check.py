@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from mender_client.app.config import examine
+from mender_client.app.config.settings import build_config
 from mender_client.app.exitcodes import ExitCode
+from mender_client.app.file_checks import configuration_file_problems
 from mender_client.app.paths import Paths
+from mender_client.app.setting_faults import find_setting_faults
 from mender_client.core.text import printable
+from mender_client.errors import Diagnostic
 
 from .entries import Found, read_entries
 from .paths import DevicePaths
+from .settings import settings_of
 
 
 def check_descriptions(gateway: Paths, devices: Path, *, is_json: bool) -> ExitCode:
@@ -45,8 +50,15 @@ def _problems(found: Found, gateway: Paths, devices: Path) -> Iterator[str]:
     for name, fault in found.faults.items():
         yield f"{name}: {fault}" if name else str(fault)
     for paths in _with_settings(found, gateway, devices):
-        for problem in examine(paths.config, paths.fallback_config).problems:
+        for problem in (*configuration_file_problems(paths), *_settings_problems(paths)):
             yield f"{paths.entry.name}: {problem}"
+
+
+def _settings_problems(paths: DevicePaths) -> Sequence[Diagnostic]:
+    findings = examine(paths.config, paths.fallback_config)
+    if findings.problems:
+        return findings.problems
+    return find_setting_faults(settings_of(build_config(findings.values), paths), paths)[0]
 
 
 def _warnings(found: Found, gateway: Paths, devices: Path) -> Iterator[str]:
