@@ -318,6 +318,10 @@ def test_lock_that_is_taken_by_hand(device: Device) -> None:
     daemon.wait_for("deployment by-hand waits for the removal of update.lock")
     polls = sum(one.kind == "next" for one in device.server.requests)
     daemon.send(signal.SIGUSR1)
+    for count in (1, 2):  # between two reloads there is at least one step
+        daemon.send(signal.SIGHUP)
+        daemon.wait_for("configuration reloaded", count=count)
+    assert polls == sum(one.kind == "next" for one in device.server.requests)
     device.lock.unlink()
     daemon.wait_for("update.lock removed")
     wait_until(lambda: sum(one.kind == "next" for one in device.server.requests) > polls)

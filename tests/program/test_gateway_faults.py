@@ -52,10 +52,15 @@ def test_a_description_that_others_can_write(make_stage: MakeStage) -> None:
     (stage.devices / "folder").chmod(0o777)
     gateway.send(signal.SIGHUP)
     gateway.wait_for("device folder: its description can no longer be trusted; it is no longer served")
+    deployment = stage.deploy("new", "entry")
+    stage.wait_for(deployment, "entry")
+    entry, folder = stage.polls("entry"), stage.polls("folder")
+    wait_until(lambda: stage.polls("entry") >= entry + 3, what="further polls")
+    assert folder == stage.polls("folder")
     (stage.devices / "devices.json").chmod(0o666)
     gateway.send(signal.SIGHUP)
-    gateway.wait_for("device entry: its description can no longer be trusted")
-    assert "go on" not in gateway.text
+    gateway.wait_for("device entry: its description can no longer be trusted; it is no longer served")
+    assert "stay in service" not in gateway.text
 
 
 def test_no_directory_for_a_while(make_stage: MakeStage) -> None:

@@ -262,5 +262,6 @@ def test_cut_connection_is_waited_out(device: Device, kind: str) -> None:
     daemon = device.daemon()
     deployment = device.deploy("release-good")
     assert 0 == daemon.wait_exit()
+    assert [] == device.server.faults()
     device.wait_status(deployment, "success")
     assert [deployment] == device.runs
