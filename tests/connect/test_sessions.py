@@ -40,7 +40,7 @@ def new_shell(world: World, sid: str = "s", user: str = "u") -> list[Message]:
 
 
 def test_silent_session() -> None:
-    """A session that is silent for 48 s is pinged, and ended 12 s later together with its transfer."""
+    """A session that is silent for 48 s is pinged, and ended 12 s later, so that nothing of it waits any more."""
     world = World()
     world.receive(Message(Protocol.CONTROL, "ping", "s"))
     world.taken()
@@ -65,7 +65,7 @@ def test_answered_session() -> None:
 
 
 def test_sessions_without_end() -> None:
-    """The number of sessions that a peer can open is limited, and so is their memory."""
+    """The number of sessions that a peer can open is limited; silent ones make room for others when they end."""
     world = World()
     for number in range(MOST_SESSIONS + 100):
         world.receive(Message(Protocol.CONTROL, "ping", f"s{number}"))
