@@ -499,9 +499,13 @@ def test_a_proxy_that_refuses(ward: Ward, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_a_proxy_that_is_no_address(ward: Ward, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An unusable variable is named, and the other checks continue."""
+    """Each unusable variable is named by one fault, and the other checks are made."""
     monkeypatch.setenv("https_proxy", "gopher://x")
-    assert "https_proxy" in ward.faults()["proxy"]
+    monkeypatch.setenv("http_proxy", "gopher://y")
+    _, findings = ward.examine()
+    assert set(CHECKS) == {one["check"] for one in findings}
+    named = [one["found"].partition(":")[0] for one in findings if one["verdict"] == "fault"]
+    assert ["http_proxy", "https_proxy"] == sorted(named)
 
 
 def test_a_key_that_looks_like_a_remedy(ward: Ward) -> None:

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta, timezone
 from urllib.parse import urlsplit
 
 from mender_client.core.certificate import Certificate
-from mender_client.errors import ConfigError, DeviceError, ErrorKind, NetworkError, NotAcceptedError, ServerError
+from mender_client.errors import (
+    ConfigError,
+    DeviceError,
+    Diagnostic,
+    ErrorKind,
+    NetworkError,
+    NotAcceptedError,
+    ServerError,
+)
 from mender_client.system.connection import ConnectionGuard, Timeouts
 from mender_client.system.dial import Dialer
 from mender_client.system.tls import trust
@@ -94,7 +102,7 @@ def proxy(context: DiagnosticContext) -> Iterator[CheckResult]:
     try:
         used = {url: found for url in context.config.server_urls if (found := context.proxy_of(url)) is not None}
     except ConfigError as error:
-        yield reported(Verdict.FAULT, error.diagnostic, "correct this environment variable")
+        yield from (reported(Verdict.FAULT, one, "correct this environment variable") for one in error.problems)
         return
     yield from (reported(Verdict.WARNING, one) for one in context.proxies.warnings)
     if not used:
@@ -115,7 +123,10 @@ def certificate(context: DiagnosticContext) -> Iterator[CheckResult]:
         return
     obstacle = context.obstacle
     if isinstance(obstacle, ConfigError):
-        yield from (reported(Verdict.FAULT, problem, "correct the configuration") for problem in obstacle.problems)
+        problems = [one for one in obstacle.problems if one not in _proxy_problems(context)]
+        yield from (reported(Verdict.FAULT, problem, "correct the configuration") for problem in problems)
+        if not problems:
+            yield skipped("the server can't be reached")
         return
     if not any(url.startswith("https") for url in context.config.server_urls):
         yield warning(
@@ -134,6 +145,15 @@ def certificate(context: DiagnosticContext) -> Iterator[CheckResult]:
     for url in context.config.server_urls:
         if url.startswith("https"):
             yield from _dates(context, url)
+
+
+def _proxy_problems(context: DiagnosticContext) -> Sequence[Diagnostic]:
+    """What the check of the proxy reports about its variables."""
+    try:
+        _ = context.proxies
+    except ConfigError as error:
+        return error.problems
+    return ()
 
 
 def _unused_authorities(context: DiagnosticContext) -> Iterator[CheckResult]:
