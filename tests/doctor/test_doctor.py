@@ -74,10 +74,13 @@ def test_for_people(ward: Ward, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_an_empty_device(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """On an empty device every check is made, nothing is created, and the first steps are given."""
+    """On an empty device every check is made, each fault and warning has a remedy, and nothing is created."""
     assert 1 == main(["--root", str(tmp_path / "nothing"), "doctor", "--json"])
     findings = json.loads(capsys.readouterr().out)
     assert set(CHECKS) == {one["check"] for one in findings}
+    wrong = {one["check"]: one["remedy"] for one in findings if one["verdict"] in ("warning", "fault")}
+    assert {"configuration", "data directory", "device type", "identity", "key", "install script"} <= set(wrong)
+    assert "" not in wrong.values()
     assert not (tmp_path / "nothing").exists()
 
 
@@ -354,12 +357,16 @@ def test_a_healthy_device_with_a_daemon(ward: Ward) -> None:
         assert {} == ward.faults()
 
 
-def test_the_proxy_of_the_daemon(ward: Ward) -> None:
+@pytest.mark.parametrize("whose", ["daemon", "shell"])
+def test_the_proxy_of_the_daemon(ward: Ward, monkeypatch: pytest.MonkeyPatch, whose: str) -> None:
     """Next to a daemon its proxy counts, not that of the shell from which doctor was called."""
-    environment = {**os.environ, "https_proxy": "gopher://x"}
+    without, unusable = dict(os.environ), {**os.environ, "https_proxy": "gopher://x"}
+    environment = unusable if whose == "daemon" else without
+    if whose == "shell":
+        monkeypatch.setenv("https_proxy", "gopher://x")
     with subprocess.Popen(["sleep", "60"], env=environment) as daemon, running(ward):
         ward.write("var/lib/mender/daemon.lock", f"{daemon.pid}\n")
-        assert "https_proxy" in ward.faults()["proxy"]
+        assert (["proxy"] if whose == "daemon" else []) == list(ward.faults())
         daemon.kill()
 
 
@@ -440,11 +447,13 @@ def shown(ward: Ward, pair: Pair, authority: Authority) -> Iterator[None]:
 
 
 def test_an_expired_certificate(ward: Ward) -> None:
-    """The certificate, its subject, its date and the remedy are reported; with a renewed certificate nothing is."""
+    """The certificate's subject, issuer and dates, and the remedy are reported; with a renewed one nothing is."""
     authority = Authority(ward.root / "ca")
     pair = authority.issue("127.0.0.1", start=NOW - 9 * DAY, end=NOW - DAY)
     with shown(ward, pair, authority):
-        assert "it has expired -> renew it" in ward.faults()["TLS"]
+        said = ward.faults()["TLS"]
+        dates = f"valid from {NOW - 9 * DAY:%Y-%m-%d} to {NOW - DAY:%Y-%m-%d}"
+        assert f"'127.0.0.1', issued by 'The test authority ca', {dates}: it has expired -> renew it" in said
     with shown(ward, authority.issue("127.0.0.1"), authority):
         assert "TLS" not in ward.faults()
 
