@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 
 import pytest
 
+from mender_client.app.decide import person
 from mender_client.app.exitcodes import ExitCode
 from program.stage import FAIL, SUCCEED, Device
 from waiting import wait_until
@@ -68,7 +70,7 @@ def test_refusal(device: Device, is_running: bool) -> None:
     if not is_running:
         daemon = device.daemon()
     device.wait_status(deployment, "failure")
-    wait_until(lambda: "wrong machine" in device.log_of(deployment))
+    wait_until(lambda: f"refused by {person(os.environ)}: wrong machine" in device.log_of(deployment))
     assert [] == device.runs
     daemon.stop()
 

@@ -142,7 +142,7 @@ def test_one_device_is_asked(make_stage: MakeStage) -> None:
 
 
 def test_a_full_disk_of_one_device(make_stage: MakeStage) -> None:
-    """A device with a full disk stops neither the gateway nor other devices, and is updated once there is space."""
+    """A device with a full disk stops neither the gateway nor other devices; the next update succeeds with space."""
     stage = make_stage()
     (stage.data / "devices").mkdir(parents=True, mode=0o700)
     with small_disk(stage.data / "devices" / "full", kib=256):
@@ -155,6 +155,8 @@ def test_a_full_disk_of_one_device(make_stage: MakeStage) -> None:
         gateway.wait_for("No space left on device")
         empty(stage.data / "devices" / "full")
         wait_until(lambda: received(stage, "full", deployment), what="the end")
+        again = stage.deploy("newer", "full")
+        stage.wait_for(again, "full")
         assert gateway.is_alive
         assert 0 == gateway.stop()
 
