@@ -197,6 +197,7 @@ def test_missing_device_type(device: Device) -> None:
     path.unlink()
     daemon = device.daemon()
     daemon.wait_for(f"cannot read {path}")
+    assert not any(one.kind == "next" for one in device.server.requests)
     path.write_text("device_type=testdev\n")
     wait_until(lambda: any(one.kind == "next" for one in device.server.requests))
 
