@@ -110,6 +110,26 @@ def test_long_names() -> None:
             decode(encode(message))
 
 
+def test_name_in_use() -> None:
+    """A new connection with the name of an open one replaces it."""
+    world = World()
+    dial(world)
+    assert [] == dial(world)
+    assert [True, False] == [link.is_closed for link in world.links.links]
+    assert 1 == world.port_use.connections
+
+
+def test_what_is_unknown() -> None:
+    """Unknown types of messages and unknown protocols are answered with errors, and open nothing."""
+    world = World()
+    (error,) = dial(world, protocol="sctp")
+    assert "unknown protocol: sctp" == decode_body(error)["err"]
+    dial(world)
+    (error,) = world.receive(Message(PORTS, "wat", "s", {"connection_id": "c"}))
+    assert "unknown message type" == decode_body(error)["err"]
+    assert [False] == [link.is_closed for link in world.links.links]
+
+
 def test_ipv6_and_udp() -> None:
     """IPv6 addresses are accepted with and without brackets, for TCP and UDP."""
     world = World()
@@ -146,13 +166,15 @@ def test_datagram_that_is_too_long() -> None:
 
 
 def test_idle_connection() -> None:
-    """A connection whose remote side is silent for ten minutes is closed, and not earlier."""
+    """A connection is closed when its remote side has been silent for ten minutes, and not earlier."""
     world = World()
     dial(world)
     (link,) = world.links.links
     link.user.connected()
-    for seconds in range(0, 600, 30):
+    for seconds in range(0, 900, 30):
         assert not link.is_closed, seconds
+        if seconds == 300:
+            link.say(b"x")
         world.timers.advance(30)
         world.receive(Message(Protocol.CONTROL, "pong", "s"))
     assert link.is_closed
