@@ -103,13 +103,18 @@ def test_unknown_version(clock: WorldClock) -> None:
 
 
 def test_where_scripts_are(clock: WorldClock) -> None:
-    """The scripts of Download come from the root file system, those of ArtifactInstall from the Artifact."""
-    root = Scripts(clock, Download_Enter_00=[0], ArtifactInstall_Enter_00=[1])
-    artifact = Scripts(clock, Download_Enter_00=[1], ArtifactInstall_Enter_00=[0])
+    """The scripts of Idle, Sync and Download come from the root file system, those of all others from the Artifact."""
+    of_root = ["Idle", "Sync", "Download"]
+    of_artifact = [
+        f"Artifact{name}" for name in ("Install", "Reboot", "Commit", "Rollback", "RollbackReboot", "Failure")
+    ]
+    every = {f"{state}_Enter_00": [0] for state in of_root + of_artifact}
+    root, artifact = Scripts(clock, **every), Scripts(clock, **every)
     tested = scripts(clock, root, artifact)
-    tested.run("Download", "Enter")
-    tested.run("ArtifactInstall", "Enter")
-    assert (["Download_Enter_00"], ["ArtifactInstall_Enter_00"]) == (root.begun, artifact.begun)
+    for state in of_root + of_artifact:
+        tested.run(state, "Enter")
+    assert [f"{state}_Enter_00" for state in of_root] == root.begun
+    assert [f"{state}_Enter_00" for state in of_artifact] == artifact.begun
 
 
 def test_retry_later(clock: WorldClock) -> None:

@@ -12,6 +12,7 @@ from mender_client.connect.protocol.forward import (
     MOST_CONNECTIONS_OF_ALL,
     MOST_WAITING_BYTES,
     MOST_WAITING_BYTES_OF_ALL,
+    MOST_WAITING_MESSAGES,
 )
 from mender_client.core.wire.deviceconnect import Message, Protocol, decode, decode_body, encode
 from mender_client.core.wire.msgpack import pack
@@ -51,15 +52,22 @@ def test_one_message_under_way() -> None:
     assert ["error", "error"] == [one.typ for one in world.taken()]
 
 
-def test_connection_that_is_not_read() -> None:
-    """A connection whose remote side doesn't read what a user sends is closed before it fills the device's memory."""
+@pytest.mark.parametrize("is_connected", [True, False])
+@pytest.mark.parametrize(("size", "count"), [(MOST_WAITING_BYTES // 4, 4), (1, MOST_WAITING_MESSAGES)])
+def test_connection_that_is_not_read(size: int, count: int, *, is_connected: bool) -> None:
+    """A connection is closed when more bytes or messages than allowed wait, before it opens or since it isn't read."""
     world = World()
     dial(world)
-    for _ in range(1100):
-        world.receive(Message(PORTS, "forward", "s", {"connection_id": "c"}, bytes(1024)))
     (link,) = world.links.links
-    assert link.is_closed
-    assert "stop" in [one.typ for one in world.taken()]
+    link.is_deaf = True
+    if is_connected:
+        link.user.connected()
+    world.taken()
+    for number in range(count):
+        assert [] == world.receive(Message(PORTS, "forward", "s", {"connection_id": "c"}, bytes(size))), number
+    assert not link.is_closed
+    world.receive(Message(PORTS, "forward", "s", {"connection_id": "c"}, bytes(size)))
+    assert (True, ["error", "stop"]) == (link.is_closed, [one.typ for one in world.taken()])
 
 
 def test_most_connections() -> None:
@@ -102,6 +110,26 @@ def test_long_names() -> None:
             decode(encode(message))
 
 
+def test_name_in_use() -> None:
+    """A new connection with the name of an open one replaces it."""
+    world = World()
+    dial(world)
+    assert [] == dial(world)
+    assert [True, False] == [link.is_closed for link in world.links.links]
+    assert 1 == world.port_use.connections
+
+
+def test_what_is_unknown() -> None:
+    """Unknown types of messages and unknown protocols are answered with errors, and open nothing."""
+    world = World()
+    (error,) = dial(world, protocol="sctp")
+    assert "unknown protocol: sctp" == decode_body(error)["err"]
+    dial(world)
+    (error,) = world.receive(Message(PORTS, "wat", "s", {"connection_id": "c"}))
+    assert "unknown message type" == decode_body(error)["err"]
+    assert [False] == [link.is_closed for link in world.links.links]
+
+
 def test_ipv6_and_udp() -> None:
     """IPv6 addresses are accepted with and without brackets, for TCP and UDP."""
     world = World()
@@ -138,12 +166,15 @@ def test_datagram_that_is_too_long() -> None:
 
 
 def test_idle_connection() -> None:
-    """A connection whose remote side is silent for ten minutes is closed."""
+    """A connection is closed when its remote side has been silent for ten minutes, and not earlier."""
     world = World()
     dial(world)
     (link,) = world.links.links
     link.user.connected()
-    for _ in range(21):
+    for seconds in range(0, 900, 30):
+        assert not link.is_closed, seconds
+        if seconds == 300:
+            link.say(b"x")
         world.timers.advance(30)
         world.receive(Message(Protocol.CONTROL, "pong", "s"))
     assert link.is_closed

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 from pathlib import Path
@@ -188,5 +187,4 @@ def test_log_of_a_session(shared_device: Device, user: User) -> None:
     (process,) = shared_device.processes
     process.wait_for(f"terminal {user.sid} of user {user.user} closed")
     assert f"terminal {user.sid} opened by user {user.user}" in process.text
-    assert "secret" not in process.text
-    assert json.dumps("echo") not in process.text
+    assert not any(words in process.text for words in ("secret", "sec''ret", "echo"))

@@ -40,7 +40,7 @@ def new_shell(world: World, sid: str = "s", user: str = "u") -> list[Message]:
 
 
 def test_silent_session() -> None:
-    """A session that is silent for 48 s is pinged, and ended 12 s later together with its transfer."""
+    """A session that is silent for 48 s is pinged, and ended 12 s later, so that nothing of it waits any more."""
     world = World()
     world.receive(Message(Protocol.CONTROL, "ping", "s"))
     world.taken()
@@ -54,6 +54,20 @@ def test_silent_session() -> None:
     assert 0 == world.timers.waiting
 
 
+@pytest.mark.parametrize(
+    ("typ", "body", "answer"),
+    [
+        ("open", {"versions": [1]}, {"version": 1}),
+        ("open", {"versions": [2]}, {"err": "handshake rejected: require version 1", "close": True}),
+        ("accept", {"version": 2}, {"err": "unsupported protocol version 2: require version 1", "close": True}),
+    ],
+)
+def test_version_of_the_protocol(typ: str, body: dict[str, Any], answer: dict[str, Any]) -> None:
+    """A session of another version of the protocol is refused."""
+    (message,) = World().receive(Message(Protocol.CONTROL, typ, "s", {}, pack(body)))
+    assert answer.items() <= decode_body(message).items()
+
+
 def test_answered_session() -> None:
     """A session that answers its pings is never ended."""
     world = World()
@@ -65,7 +79,7 @@ def test_answered_session() -> None:
 
 
 def test_sessions_without_end() -> None:
-    """The number of sessions that a peer can open is limited, and so is their memory."""
+    """The number of sessions that a peer can open is limited; silent ones make room for others when they end."""
     world = World()
     for number in range(MOST_SESSIONS + 100):
         world.receive(Message(Protocol.CONTROL, "ping", f"s{number}"))
@@ -250,11 +264,22 @@ def test_window(tmp_path: Path) -> None:
     assert [] == world.receive(Message(FILES, "ack", "s", {"offset": CHUNK_BYTES * 10}))
     world.is_congested = False
     world.sessions.resume()
-    chunks += world.sent[len(chunks) :]
+    assert WINDOW_CHUNKS + 10 == len(world.sent)
     world.receive(Message(FILES, "ack", "s", {"offset": CHUNK_BYTES * 30}))
     *rest, end = world.sent
     assert (tmp_path / "f").read_bytes() == b"".join(one.body or b"" for one in rest)
     assert ({"offset": CHUNK_BYTES * 30}, None) == (end.props, end.body)
+
+
+def test_one_transfer_at_a_time(tmp_path: Path) -> None:
+    """A session has one transfer at a time; a second one is refused, and doesn't affect the first."""
+    world = World()
+    ask(world, "put_file", path=str(tmp_path / "f"))
+    (error,) = ask(world, "put_file", path=str(tmp_path / "g"))
+    assert 409 == decode_body(error)["code"]
+    world.receive(Message(FILES, "file_chunk", "s", {"offset": 0}, b"x"))
+    world.receive(Message(FILES, "file_chunk", "s", {"offset": 1}))
+    assert [("f", "x")] == [(one.name, one.read_text()) for one in tmp_path.iterdir()]
 
 
 def upload(world: World, path: Path, *parts: bytes) -> list[Message]:

@@ -178,6 +178,7 @@ def test_flood(reach: Reach) -> None:
     user.type("yes\r")
     user.read_until("y\r\ny\r\n" * 10000)
     other.type("echo he''re\r")
+    other.read_until("here\r\n")
     user.type("\x03")
     user.type("echo af''ter\r")
     user.read_until("after")

@@ -24,6 +24,7 @@ import pytest
 import forking
 from calling import call
 from connect.conftest import start
+from connect.test_terminal import processes_with
 from mender_client.errors import ServerError
 from mender_devserver.cli import main
 from mender_devserver.remote import BlockingSession
@@ -153,10 +154,13 @@ def test_terminal(reached: Device) -> None:
 def test_leave(reached: Device) -> None:
     """Ctrl-] leaves a terminal whose shell is busy, and the device ends the shell."""
     with window(reached) as one:
-        one.type("echo be''gun; sleep 3600\r")
+        mark = f"38{os.getpid() % 100000:05d}"
+        one.type(f"echo be''gun; sleep {mark}\r")
         one.see("begun")
+        wait_until(lambda: processes_with(mark))
         one.type("\x1d")
         assert 0 == one.end()
+    wait_until(lambda: not processes_with(mark), what="the end of the shell")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
@@ -394,7 +398,7 @@ def test_remote_end_closes(reached: Device) -> None:
 
 
 def test_nothing_listens(reached: Device) -> None:
-    """A port without a listener is reported once, its connection is closed, and the command keeps running."""
+    """Each connection to a port without a listener is reported and closed, and the command keeps running."""
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
     with forwarding(reached, f"0:{port}") as (process, ports):

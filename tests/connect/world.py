@@ -116,11 +116,13 @@ class FakeLink:
         self.sent: list[bytes] = []
         self.is_wanted = False
         self.is_closed = False
+        self.is_deaf = False
         self.incoming: list[bytes | None] = []
 
     def write(self, data: bytes) -> None:
         self.sent.append(data)
-        self.user.written()
+        if not self.is_deaf:
+            self.user.written()
 
     def read(self) -> None:
         self.is_wanted = True

@@ -16,6 +16,7 @@ CASES = {
     "pkcs11:object=b?pin-source=file:/a%20b": TokenUri("pkcs11:object=b", None, "/a b"),
     "pkcs11:object=b?pin-source=file:///run/pin": TokenUri("pkcs11:object=b", None, "/run/pin"),
     "pkcs11:object=b?pin-source=/run/pin": TokenUri("pkcs11:object=b", None, "/run/pin"),
+    "pkcs11:object=b?pin-source=/run/pin-value": TokenUri("pkcs11:object=b", None, "/run/pin-value"),
 }
 
 
@@ -33,6 +34,7 @@ def test_addresses(text: str) -> None:
         ("pkcs11:?pin-value=1234", "it names no key"),
         ("pkcs11:object=b?pin-source=|command", "its pin-source is not the absolute path of a file"),
         ("pkcs11:object=b?pin-source=pin", "its pin-source is not the absolute path"),
+        ("pkcs11:object=b?pin-source=/run/pin;PIN-value=1234", "its PIN attribute must follow a single "),
     ],
 )
 def test_faults(text: str, fault: str) -> None:

@@ -17,6 +17,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from mender_client.app.cli import main
 from mender_devserver import DevServer
 
+DEPLOYMENT = "d50eda0d-2cea-4de1-8d42-9cd3e7e86701"
+
 
 class Ward:
     """A device that the doctor looks at.
@@ -102,6 +104,12 @@ class Ward:
         assert (1 if found else 0) == code
         assert all(" -> " in text and not text.endswith("-> ") for text in found.values()), found
         return found
+
+
+def worries(ward: Ward) -> dict[str, str]:
+    """Findings that are neither a fault nor right, by check."""
+    _, findings = ward.examine()
+    return {one["check"]: one["found"] for one in findings if one["verdict"] == "warning"}
 
 
 @pytest.fixture(scope="session")

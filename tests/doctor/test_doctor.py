@@ -1,4 +1,4 @@
-"""``doctor`` reports each fault, and its remedy works."""
+"""What ``doctor`` reports of a device: its server, daemon, disks, certificates and proxies; and what it never does."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -23,22 +22,15 @@ from mender_client.app.doctor.results import Verdict
 from mender_client.app.paths import Paths
 from mender_client.core.client_status import ClientStatus
 from mender_client.core.machine import Event
-from mender_client.core.model import Deployment, Link, NextForm, Provides
-from mender_client.core.record import Record
-from mender_client.core.update import ProcessRef
 from mender_client.errors import NetworkError
 from mender_client.system.files import DaemonLock
 from mender_client.system.journal import JsonJournal
-from mender_client.system.process import SystemProcesses
 from mender_client.system.statusfile import StatusFile
-from mender_devserver import Fault
 from system.authority import DAY, NOW, Authority, Pair
 from system.rawserver import RawServer
 from system.tmpfs import empty, fill, make_read_only, make_writable, small_disk
 
-from .conftest import Ward
-
-DEPLOYMENT = "d50eda0d-2cea-4de1-8d42-9cd3e7e86701"
+from .conftest import DEPLOYMENT, Ward, worries
 
 
 def test_a_healthy_device(ward: Ward) -> None:
@@ -74,10 +66,13 @@ def test_for_people(ward: Ward, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_an_empty_device(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """On an empty device every check is made, nothing is created, and the first steps are given."""
+    """On an empty device every check is made, each fault and warning has a remedy, and nothing is created."""
     assert 1 == main(["--root", str(tmp_path / "nothing"), "doctor", "--json"])
     findings = json.loads(capsys.readouterr().out)
     assert set(CHECKS) == {one["check"] for one in findings}
+    wrong = {one["check"]: one["remedy"] for one in findings if one["verdict"] in ("warning", "fault")}
+    assert {"configuration", "data directory", "device type", "identity", "key", "install script"} <= set(wrong)
+    assert "" not in wrong.values()
     assert not (tmp_path / "nothing").exists()
 
 
@@ -88,160 +83,7 @@ def test_what_cannot_be_looked_at(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert set(CHECKS) == {one["check"] for one in findings}
 
 
-# -- faults in the device's files --------------------------------------------------------------------------------
-
-
-def remove(name: str) -> Callable[[Ward], Callable[[], object]]:
-    """A file is missing; the remedy puts it back."""
-
-    def plant(ward: Ward) -> Callable[[], object]:
-        path = ward.root / name
-        kept = shutil.copy(path, ward.root / "kept")
-        path.unlink()
-        return lambda: shutil.copy(kept, path)
-
-    return plant
-
-
-def unreadable_key(ward: Ward) -> Callable[[], object]:
-    """The key is truncated."""
-    key = ward.data / "mender-agent.pem"
-    whole = key.read_text()
-    key.write_text(whole[:90])
-    return lambda: key.write_text(whole)
-
-
-def open_key(ward: Ward) -> Callable[[], object]:
-    """The key is readable by all users."""
-    key = ward.data / "mender-agent.pem"
-    ward.data.chmod(0o755)
-    key.chmod(0o644)
-    return lambda: key.chmod(0o600)
-
-
-def stale_lock(ward: Ward) -> Callable[[], object]:
-    """A lock that belongs to no known deployment."""
-    lock = ward.write("var/lib/mender/update.lock", "nobodys-deployment\n")
-    return lock.unlink
-
-
-def dead_sub_updater(ward: Ward) -> Callable[[], object]:
-    """The sub-updater was started since the last boot and no longer runs."""
-    deployment = Deployment(DEPLOYMENT, "release-2", ("board",), Link("https://x/y"))
-    dead = ProcessRef(2**22 + 1, SystemProcesses(Path(os.devnull)).boot_id(), 1)
-
-    def handed(record: Record) -> Record:
-        now = "2026-01-01T00:00:00+00:00"
-        record = record.begun(deployment, Provides("board", "release-1"), NextForm.V1_POST, now=now)
-        for event in (Event.FETCHED, Event.CONFIRMED):
-            record = record.moved(DEPLOYMENT, event, now=now)
-        return record.moved(DEPLOYMENT, Event.STARTED, now=now, note=lambda update: replace(update, process=dead))
-
-    JsonJournal(ward.data / "journal.json").update(handed)
-    lock = ward.write("var/lib/mender/update.lock", f"{DEPLOYMENT}\n")
-
-    def mend() -> None:
-        ward.client("report", "--failure", "--timeout", "1")
-        lock.unlink(missing_ok=True)
-
-    return mend
-
-
-def shared_identity(ward: Ward) -> Callable[[], object]:
-    """The identity is that of a board that was never given a serial number."""
-    name, body = "usr/share/mender/identity/mender-device-identity", "echo mac=00:00:00:00:00:00"
-    ward.script(name, body)
-    return lambda: ward.script(name, "echo serial=0042")
-
-
-def configured(**keys: object) -> Callable[[Ward], Callable[[], object]]:
-    """A key of the configuration is wrong."""
-
-    def plant(ward: Ward) -> Callable[[], object]:
-        ward.configure(**keys)
-        return ward.configure
-
-    return plant
-
-
-def broken_json(ward: Ward) -> Callable[[], object]:
-    """The configuration isn't JSON."""
-    ward.write("etc/mender/mender.conf", '{"ServerURL": "https://x",}', 0o600)
-    return ward.configure
-
-
-def lying_clock(ward: Ward) -> Callable[[], object]:
-    """The clock of the server differs greatly."""
-    ward.server.clock_offset_seconds = 86400.0
-
-    def mend() -> None:
-        ward.server.clock_offset_seconds = 0.0
-
-    return mend
-
-
-def wrong_authority(ward: Ward) -> Callable[[], object]:
-    """The device trusts another certificate authority."""
-    authority = Authority(ward.root / "other-ca")
-    return configured(ServerCertificate=str(authority.certificate))(ward)
-
-
-def rejected(ward: Ward) -> Callable[[], object]:
-    """The device was accepted, and then rejected."""
-    (device,) = ward.server.devices()
-    ward.server.reject(device.id)
-    return lambda: ward.server.accept(device.id)
-
-
-def outage(ward: Ward) -> Callable[[], object]:
-    """The server answers with errors."""
-    ward.server.add_fault(Fault(kind="auth", status=503, times=None))
-    return ward.server.clear_faults
-
-
-def closed_port(ward: Ward) -> Callable[[], object]:
-    """No server listens there."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    return configured(ServerURL=f"https://127.0.0.1:{port}")(ward)
-
-
-PLANTED: dict[str, tuple[Callable[[Ward], Callable[[], object]], str, str]] = {
-    "wrong clock": (lying_clock, "clock", "the server says that it is"),
-    "wrong CA": (wrong_authority, "TLS", "its issuer is unknown"),
-    "closed port": (closed_port, "connection", "refused"),
-    "no DNS": (configured(ServerURL="https://no-such-host.invalid"), "DNS", "can't be resolved"),
-    "unreadable key": (unreadable_key, "key", "cannot"),
-    "world-readable key": (open_key, "permissions", "chmod o-r"),
-    "missing script": (remove("usr/share/mender/install"), "install script", "missing or not executable"),
-    "missing identity script": (
-        remove("usr/share/mender/identity/mender-device-identity"),
-        "identity",
-        "missing or not executable",
-    ),
-    "stale lock": (stale_lock, "update", "stale lock"),
-    "rejected device": (rejected, "authorisation", "no longer accepted"),
-    "duplicate identity": (shared_identity, "identity", "other devices"),
-    "bad JSON": (broken_json, "configuration", "is not valid JSON"),
-    "misspelled key": (configured(UpdatePollIntervalSecond=5), "configuration", "did you mean"),
-    "device type missing": (remove("var/lib/mender/device_type"), "device type", "No such file"),
-    "dead sub-updater": (dead_sub_updater, "update", "died without reporting"),
-    "server outage": (outage, "authorisation", "503"),
-    "missing partition": (configured(RootfsPartA="/dev/a", RootfsPartB="/dev/b"), "partitions", "cannot find"),
-    "SkipVerify": (configured(SkipVerify=True), "TLS", "SkipVerify is set"),
-}
-
-
-@pytest.mark.parametrize("case", PLANTED)
-def test_a_planted_fault(ward: Ward, case: str) -> None:
-    """The fault is reported by its check with a remedy, and after the remedy nothing is reported."""
-    plant, check, words = PLANTED[case]
-    mend = plant(ward)
-    faults = ward.faults()
-    assert check in faults, faults
-    assert words in faults[check]
-    mend()
-    assert {} == ward.faults()
+# -- the device and its server -----------------------------------------------------------------------------------
 
 
 def test_another_device_has_the_identity(ward: Ward) -> None:
@@ -286,12 +128,6 @@ def running(ward: Ward) -> Iterator[None]:
         yield
     finally:
         lock.release()
-
-
-def worries(ward: Ward) -> dict[str, str]:
-    """Findings that are neither a fault nor right, by check."""
-    _, findings = ward.examine()
-    return {one["check"]: one["found"] for one in findings if one["verdict"] == "warning"}
 
 
 REMOTE: list[tuple[dict[str, object], int, str, str]] = [
@@ -354,12 +190,16 @@ def test_a_healthy_device_with_a_daemon(ward: Ward) -> None:
         assert {} == ward.faults()
 
 
-def test_the_proxy_of_the_daemon(ward: Ward) -> None:
+@pytest.mark.parametrize("whose", ["daemon", "shell"])
+def test_the_proxy_of_the_daemon(ward: Ward, monkeypatch: pytest.MonkeyPatch, whose: str) -> None:
     """Next to a daemon its proxy counts, not that of the shell from which doctor was called."""
-    environment = {**os.environ, "https_proxy": "gopher://x"}
+    without, unusable = dict(os.environ), {**os.environ, "https_proxy": "gopher://x"}
+    environment = unusable if whose == "daemon" else without
+    if whose == "shell":
+        monkeypatch.setenv("https_proxy", "gopher://x")
     with subprocess.Popen(["sleep", "60"], env=environment) as daemon, running(ward):
         ward.write("var/lib/mender/daemon.lock", f"{daemon.pid}\n")
-        assert "https_proxy" in ward.faults()["proxy"]
+        assert (["proxy"] if whose == "daemon" else []) == list(ward.faults())
         daemon.kill()
 
 
@@ -377,10 +217,12 @@ def test_a_locked_key(ward: Ward) -> None:
 
 
 def test_a_sub_updater_at_work(ward: Ward) -> None:
-    """While the sub-updater works and no daemon runs, everything is right."""
+    """While the sub-updater works and no daemon runs, everything is right, unless it works for very long."""
     with subprocess.Popen(["sleep", "60"], env={**os.environ, "MENDER_DEPLOYMENT_ID": DEPLOYMENT}) as worker:
-        ward.write("var/lib/mender/update.lock", f"{DEPLOYMENT}\n")
+        lock = ward.write("var/lib/mender/update.lock", f"{DEPLOYMENT}\n")
         assert ({}, {}) == (ward.faults(), worries(ward))
+        os.utime(lock, (0, 0))
+        assert f"(pid {worker.pid})" in worries(ward)["update"]
         worker.kill()
 
 
@@ -440,11 +282,13 @@ def shown(ward: Ward, pair: Pair, authority: Authority) -> Iterator[None]:
 
 
 def test_an_expired_certificate(ward: Ward) -> None:
-    """The certificate, its subject, its date and the remedy are reported; with a renewed certificate nothing is."""
+    """The certificate's subject, issuer and dates, and the remedy are reported; with a renewed one nothing is."""
     authority = Authority(ward.root / "ca")
     pair = authority.issue("127.0.0.1", start=NOW - 9 * DAY, end=NOW - DAY)
     with shown(ward, pair, authority):
-        assert "it has expired -> renew it" in ward.faults()["TLS"]
+        said = ward.faults()["TLS"]
+        dates = f"valid from {NOW - 9 * DAY:%Y-%m-%d} to {NOW - DAY:%Y-%m-%d}"
+        assert f"'127.0.0.1', issued by 'The test authority ca', {dates}: it has expired -> renew it" in said
     with shown(ward, authority.issue("127.0.0.1"), authority):
         assert "TLS" not in ward.faults()
 
@@ -476,8 +320,7 @@ def test_a_certificate_that_ends_soon(ward: Ward) -> None:
     """A certificate that expires within two weeks causes a warning in time."""
     authority = Authority(ward.root / "ca")
     with shown(ward, authority.issue("127.0.0.1", end=NOW + datetime.timedelta(days=3)), authority):
-        _, findings = ward.examine()
-    assert any(one["check"] == "TLS" and "it expires soon" in one["found"] for one in findings)
+        assert "it expires soon" in worries(ward)["TLS"]
 
 
 def test_a_proxy_that_refuses(ward: Ward, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -499,9 +342,19 @@ def test_a_proxy_that_refuses(ward: Ward, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_a_proxy_that_is_no_address(ward: Ward, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An unusable variable is named, and the other checks continue."""
+    """Each unusable variable is named by one fault, and the other checks are made."""
     monkeypatch.setenv("https_proxy", "gopher://x")
-    assert "https_proxy" in ward.faults()["proxy"]
+    monkeypatch.setenv("http_proxy", "gopher://y")
+    _, findings = ward.examine()
+    assert set(CHECKS) == {one["check"] for one in findings}
+    named = [one["found"].partition(":")[0] for one in findings if one["verdict"] == "fault"]
+    assert ["http_proxy", "https_proxy"] == sorted(named)
+
+
+def test_an_exemption_that_cannot_be_used(ward: Ward, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An unusable entry of no_proxy is named by a warning."""
+    monkeypatch.setenv("no_proxy", "10.0.0.0/99")
+    assert "no_proxy: the entry '10.0.0.0/99' is ignored" in worries(ward)["proxy"]
 
 
 def test_a_key_that_looks_like_a_remedy(ward: Ward) -> None:

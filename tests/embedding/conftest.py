@@ -14,6 +14,7 @@ from mender_client.system.crypto import choose_backend
 from mender_client.system.keys import DeviceKey
 from mender_devserver import DevServer
 from program.stage import make_artifact
+from waiting import wait_until
 
 Embed = Callable[..., Client]
 
@@ -24,6 +25,11 @@ def server(tmp_path: Path) -> Iterator[DevServer]:
     with DevServer(tmp_path / "server", tls=False, auto_accept=True) as server:
         server.upload(make_artifact(tmp_path / "release-2.mender", "release-2"))
         yield server
+
+
+def wait_for_poll(server: DevServer) -> None:
+    """Wait until the server has been asked for a deployment since ``clear_requests``."""
+    wait_until(lambda: any(exchange.kind == "next" for exchange in server.requests), what="a poll")
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from mender_client import BusyError, Client, GatePoint, NothingToDecideError
 from mender_devserver import DevServer
 from waiting import wait_until
 
-from .conftest import Embed
+from .conftest import Embed, wait_for_poll
 
 
 def only_device(server: DevServer) -> str:
@@ -22,10 +22,10 @@ def only_device(server: DevServer) -> str:
 
 def held(server: DevServer, embed: Embed) -> tuple[Client, str]:
     """A client with an update that waits before its download."""
-    client = embed(lambda artifact, deployment: True)
+    client = embed(lambda artifact, deployment: True, poll_seconds=3600)
     client.step()
-    client.pause("anna", "the machine runs", is_all=True)
     deployment = server.deploy("release-2", [only_device(server)])
+    client.pause("anna", "the machine runs", is_all=True)
     for _ in range(2):
         client.step()
     return client, deployment
@@ -48,13 +48,15 @@ def test_pause_and_unpause(server: DevServer, embed: Embed) -> None:
 
 
 def test_decisions_from_another_thread(server: DevServer, embed: Embed) -> None:
-    """A decision that is made while ``run`` is running in another thread takes effect."""
+    """A decision in another thread takes effect in ``run`` at once, although it would wait for another hour."""
     client, deployment = held(server, embed)
     device = only_device(server)
     client.postpone(datetime.now(timezone.utc) + timedelta(hours=4), "bert", is_all=True)
+    server.clear_requests()
     running = threading.Thread(target=client.run)
     running.start()
     try:
+        wait_for_poll(server)
         client.refuse("bert", "wrong machine", is_all=True)
         wait_until(lambda: "failure" in server.statuses(deployment, device))
     finally:

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -94,17 +95,25 @@ def test_misuse(server: DevServer, tmp_path: Path) -> None:
             make(server, tmp_path)
 
 
-def test_example_of_the_guide(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The program in docs/guide/embed.md runs until it is stopped; it is run without devices here."""
+def test_example_of_the_guide(server: DevServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The program in docs/guide/embed.md adds devices, which get in touch with the server, and runs until stopped."""
     monkeypatch.chdir(tmp_path)
     page = (Path(__file__).parents[2] / "docs/guide/embed.md").read_text("utf-8")
     code = page.partition("## Many devices")[2].partition("```python\n")[2].partition("```")[0]
-    names: dict[str, object] = {"pumps": []}
+    pumps = [
+        SimpleNamespace(name=f"pump-{serial}", description=described(serial), install=lambda *_: True, line="line")
+        for serial in ("1", "2")
+    ]
+    names: dict[str, object] = {"pumps": pumps}
+    code = code.replace("https://mender.example.com", server.url)
     program = threading.Thread(target=exec, args=(code, names), daemon=True)
     program.start()
     while not isinstance(gateway := names.get("gateway"), Gateway):
         assert program.is_alive()
         program.join(0.01)
+    ids = {"1", "2"}
+    wait_until(lambda: not program.is_alive() or ids == {one.identity["serial"] for one in server.devices()})
+    assert program.is_alive()
     gateway.stop()
     program.join(60)
     assert not program.is_alive()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -47,7 +48,7 @@ class Bench:
     place: Path
     seconds: float = PATIENCE_S
     grace_seconds: float = PATIENCE_S
-    is_stopping: bool = False
+    is_stopping: Callable[[], bool] = lambda: False
     beats: int = 0
     variables: dict[str, str] = field(default_factory=dict)
 
@@ -76,7 +77,7 @@ class Bench:
             tree=ModuleTree(self.tree, grace_seconds=self.grace_seconds),
             calls=Calls(
                 environment={**os.environ, "OUT": str(self.out), **self.variables},
-                is_stopping=lambda: self.is_stopping,
+                is_stopping=self.is_stopping,
                 alive=alive,
                 grace_seconds=self.grace_seconds,
             ),

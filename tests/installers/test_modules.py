@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import socket
 import stat
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -14,6 +16,7 @@ import pytest
 
 from mender_client.core.model import Provides
 from mender_client.errors import DownloadError, InstallError, Interrupted
+from running import is_running
 from waiting import PATIENCE_S, wait_until
 
 from .bench import STREAMING, Bench, header, info, type_info
@@ -108,13 +111,18 @@ def test_call(bench: Bench) -> None:
 
 
 def test_descriptors(bench: Bench) -> None:
-    """A module doesn't get a file descriptor of the client, even if it is inheritable."""
-    bench.module('for f in /proc/$$/fd/*; do readlink "$f"; done > "$OUT/seen"; true')
+    """A module has no file descriptors of the client but 0, 1 and 2, even if others are inheritable."""
+    lists = 'import os; print([number for number in range(1000) if os.path.exists(f"/proc/self/fd/{number}")])'
+    bench.module(f"exec '{sys.executable}' -ISc '{lists}' > \"$OUT/seen\"")
     bench.prepare()
-    with open(bench.out / "secret", "w") as secret:
-        os.set_inheritable(secret.fileno(), True)
+    with open(bench.out / "secret", "w") as secret, socket.socket() as server:
+        reader, writer = os.pipe()
+        for descriptor in (secret.fileno(), server.fileno(), reader, writer):
+            os.set_inheritable(descriptor, True)
         bench.modules.run("app", "ArtifactInstall")
-    assert "/secret" not in (bench.out / "seen").read_text()
+        os.close(reader)
+        os.close(writer)
+    assert "[0, 1, 2]\n" == (bench.out / "seen").read_text()
 
 
 def test_output(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
@@ -215,14 +223,6 @@ def noted(bench: Bench, name: str = "pid") -> int:
     return int((bench.out / name).read_text())
 
 
-def is_running(pid: int) -> bool:
-    """Whether a process is alive; a zombie isn't."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    except OSError:
-        return False
-
-
 def test_time_limit(bench: Bench) -> None:
     """A module that exceeds its time limit is killed with all its descendants, even if it ignores SIGTERM."""
     bench.module('trap "" TERM; sleep 3600 & echo $! > "$OUT/pid"; while true; do sleep 3600; done')
@@ -247,11 +247,13 @@ def test_children_that_are_left(bench: Bench, caplog: pytest.LogCaptureFixture) 
 
 
 def test_child_that_prints_without_end(bench: Bench) -> None:
-    """A child process that is left behind, ignores SIGTERM and prints endlessly doesn't keep the call from ending."""
-    bench.module('(trap "" TERM; echo > "$OUT/up"; while echo y; do :; done) & until [ -e "$OUT/up" ]; do :; done')
+    """A child process that is left behind, ignores SIGTERM and prints endlessly is killed, and the call ends."""
+    prints = '(trap "" TERM; echo > "$OUT/up"; while echo y; do :; done) & echo $! > "$OUT/pid"'
+    bench.module(f'{prints}; until [ -e "$OUT/up" ]; do :; done')
     bench.prepare()
     bench.grace_seconds = 0.2
     bench.modules.run("app", "ArtifactInstall")
+    assert not is_running(noted(bench))
 
 
 def test_reboot_that_goes_on(bench: Bench) -> None:
@@ -263,12 +265,13 @@ def test_reboot_that_goes_on(bench: Bench) -> None:
 
 
 def test_stopping(bench: Bench) -> None:
-    """If the client is asked to stop, a call is interrupted, and the state doesn't fail."""
-    bench.module('echo $$ > "$OUT/pid"; sleep 3600')
+    """If the client is asked to stop, the running module is ended, and the state doesn't fail."""
+    bench.module('echo $$ > "$OUT/noted"; mv "$OUT/noted" "$OUT/pid"; sleep 3600')
     bench.prepare()
-    bench.is_stopping = True
+    bench.is_stopping = (bench.out / "pid").exists
     with pytest.raises(Interrupted):
         bench.modules.run("app", "ArtifactInstall")
+    assert not is_running(noted(bench))
 
 
 def test_sign_of_life(bench: Bench) -> None:
@@ -514,7 +517,7 @@ def test_reboot_that_stops_the_client(bench: Bench) -> None:
     program.write_text('#!/bin/sh\nsleep 1; echo > "$OUT/rebooted"\n')
     program.chmod(0o755)
     bench.variables["PATH"] = f"{program.parent}:{os.environ['PATH']}"
-    bench.is_stopping = True
+    bench.is_stopping = lambda: True
     with pytest.raises(Interrupted):
         bench.modules.reboot()
     wait_until((bench.out / "rebooted").exists)

@@ -130,10 +130,13 @@ def test_what_is_not_written(caller: Caller, words: tuple[str, ...], image: byte
     ],
 )
 def test_unusable_tools(caller: Caller, variables: dict[str, str], why: str) -> None:
-    """An invalid BOOT_TOOL, missing tools and a missing file of variables are errors."""
+    """With an invalid BOOT_TOOL, without its tools or without the file of variables, commands fail and do nothing."""
+    before = caller.board.variables
     caller.environment |= variables
-    assert (1, "") == caller.run("running")
-    assert why in caller.said
+    for words in (["running"], ["write", "B"], ["switch", "B"], ["commit", "B"], ["rollback", "A"], ["set", "x=1"]):
+        assert (1, "") == caller.run(*words, image=NEW)
+        assert why in caller.said
+    assert (b"x" * SIZE, before) == (caller.board.partition(11), caller.board.variables)
 
 
 def test_tools_that_were_asked_for(caller: Caller, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import zlib
 from pathlib import Path
 
@@ -332,16 +333,31 @@ def test_where_the_configuration_is(board: Board, tmp_path: Path) -> None:
     assert f"cannot read {conf}/mender.conf" in board.refused()
 
 
-def test_files_as_partitions_by_configuration(board: Board) -> None:
-    """Without MENDER_ROOT, the partitions in the configuration can be files outside of /dev."""
+def without_root(board: Board) -> None:
+    """Take away MENDER_ROOT, but not what is found by it."""
     del board.environment["MENDER_ROOT"]
     board.environment["PATH"] = f"{board.root}/usr/bin:{board.environment['PATH']}"
     board.environment["MENDER_CONF_DIR"] = str(board.root / "etc/mender")
+
+
+def test_files_as_partitions_by_configuration(board: Board) -> None:
+    """Without MENDER_ROOT, the partitions in the configuration can be files outside of /dev."""
+    without_root(board)
     parts = [str(board.root / "dev" / name) for name in ("mmcblk0p2", "mmcblk0p11")]
     board.configure(RootfsPartA=parts[0], RootfsPartB=parts[1])
     assert 0 == board.download(NEW), board.said
     assert [0] == board.codes("ArtifactInstall"), board.said
     assert (NEW, "11") == (board.partition(11)[: len(NEW)], board.variables["mender_boot_part"])
+
+
+@pytest.mark.skipif(not os.access("/dev", os.W_OK), reason="no file can be created in /dev")
+def test_file_in_dev(board: Board) -> None:
+    """A file in /dev isn't written to: it was left by something that took it for a device."""
+    without_root(board)
+    with tempfile.NamedTemporaryFile(dir="/dev", prefix="test-of-mender-", suffix="p11") as leftover:
+        board.configure(RootfsPartA=str(board.root / "dev/mmcblk0p2"), RootfsPartB=leftover.name)
+        assert f"cannot use {leftover.name}: it is not a partition" in board.refused(NEW)
+        assert b"" == leftover.read()
 
 
 def test_ubi(board: Board) -> None:

@@ -130,6 +130,11 @@ class GatewayStage:
         wait_until(found, what=f"device {name} on the server")
         return found()[0]
 
+    def polls(self, name: str) -> int:
+        """How often a device has asked for a deployment."""
+        device = self.id_of(name)
+        return sum((one.kind, one.device_id) == ("next", device) for one in self.server.requests)
+
     def deploy(self, artifact: str, *names: str, payload: bytes = b"firmware") -> str:
         """Upload an Artifact and deploy it to these devices."""
         path = self.directory / f"{artifact}.mender"

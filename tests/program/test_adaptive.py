@@ -50,10 +50,11 @@ Download)
     cd "$2" || exit 1
     while file=$(cat stream-next) && [ -n "$file" ]; do
         dd if="$file" of="{target}" bs=4k conv=notrunc status=none || exit 1
-    done ;;
+    done
+    find "{data}" -type f -size +1024k >"{target}.stored" ;;
 esac
 """
-"""Streams the image to the other partition, as a module for A/B devices does."""
+"""Streams the image to the other partition, as a module for A/B devices does, and notes which large files exist."""
 
 
 def with_partitions(device: Device, *, blocks: int, changed: Sequence[int], **keys: object) -> Path:
@@ -71,7 +72,7 @@ def with_module(device: Device) -> Path:
     target = make_image(device.root.parent / "b.img", blocks=100)
     modules = device.root / "usr/share/mender/modules/v3"
     modules.mkdir(parents=True)
-    device.write_script("usr/share/mender/modules/v3/rootfs-image", MODULE.format(target=target))
+    device.write_script("usr/share/mender/modules/v3/rootfs-image", MODULE.format(target=target, data=device.data))
     (device.root / "usr/share/mender/install").unlink()
     return target
 
@@ -151,6 +152,7 @@ def test_straight_into_an_update_module(device: Device) -> None:
     fetched, requests = served(device)
     assert (True, True) == (fetched < 64 * 1024 + 5 * 33_000, requests <= 5), (fetched, requests)
     assert (device.root.parent / "new.img").read_bytes() == target.read_bytes()
+    assert "" == target.with_name("b.img.stored").read_text()
 
 
 def test_a_signature_stays_valid(device: Device) -> None:

@@ -197,6 +197,7 @@ def test_missing_device_type(device: Device) -> None:
     path.unlink()
     daemon = device.daemon()
     daemon.wait_for(f"cannot read {path}")
+    assert not any(one.kind == "next" for one in device.server.requests)
     path.write_text("device_type=testdev\n")
     wait_until(lambda: any(one.kind == "next" for one in device.server.requests))
 
@@ -343,6 +344,10 @@ def test_lock_that_is_taken_by_hand(device: Device) -> None:
     daemon.wait_for("deployment by-hand has been waiting for update.lock to be removed")
     polls = sum(one.kind == "next" for one in device.server.requests)
     daemon.send(signal.SIGUSR1)
+    for count in (1, 2):  # between two reloads there is at least one step
+        daemon.send(signal.SIGHUP)
+        daemon.wait_for("configuration reloaded", count=count)
+    assert polls == sum(one.kind == "next" for one in device.server.requests)
     device.lock.unlink()
     daemon.wait_for("update.lock removed")
     wait_until(lambda: sum(one.kind == "next" for one in device.server.requests) > polls)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 
 import pytest
 
+from mender_client.app.decide import person
 from mender_client.app.exitcodes import ExitCode
 from program.stage import FAIL, SUCCEED, Device
 from waiting import wait_until
@@ -68,7 +70,7 @@ def test_refusal(device: Device, is_running: bool) -> None:
     if not is_running:
         daemon = device.daemon()
     device.wait_status(deployment, "failure")
-    wait_until(lambda: "wrong machine" in device.log_of(deployment))
+    wait_until(lambda: f"refused by {person(os.environ)}: wrong machine" in device.log_of(deployment))
     assert [] == device.runs
     daemon.stop()
 
@@ -84,7 +86,11 @@ def test_aborted_while_it_waits(device: Device) -> None:
     daemon.send(signal.SIGUSR1)
     daemon.wait_for("aborted")
     wait_until(lambda: device.journal["update"] is None)
+    following = device.deploy("release-3")
+    daemon.send(signal.SIGUSR1)
+    device.wait_status(following, "pause_before_installing")
     daemon.stop()
+    assert [] == device.runs
 
 
 def test_sub_updater_waits_for_the_reboot(device: Device) -> None:
@@ -119,12 +125,14 @@ def test_sub_updater_may_not_go_on(device: Device, how: str) -> None:
     else:
         device.server.abort(deployment)
     wait_until(lambda: "gate: 1" in device.said and not device.lock.exists(), what=device.said)
-    assert ["success"] != device.statuses(deployment)[-1:]
+    assert ("failure" if how == "refused" else "pause_before_rebooting") == device.statuses(deployment)[-1]
 
 
 def test_gate_that_is_open(device: Device) -> None:
     """If no gate is configured and no updates are paused, a sub-updater continues."""
-    assert (ExitCode.DONE, "") == (device.run("gate", "reboot").returncode, device.run("gate", "commit").stdout)
+    for point in ("reboot", "commit"):
+        asked = device.run("gate", point)
+        assert (ExitCode.DONE, "") == (asked.returncode, asked.stdout)
 
 
 def test_gate_that_is_asked_by_hand(device: Device) -> None:
@@ -134,10 +142,11 @@ def test_gate_that_is_asked_by_hand(device: Device) -> None:
     device.deploy("release-2")
     daemon = device.daemon()
     wait_for_gate(device, "waiting before the installation")
-    before = device.journal["update"]
+    wait_until(lambda: device.journal["update"]["waiting"]["is_told"])
+    before = device.journal["update"]["waiting"]
     asked = device.run("gate", "reboot")
     assert (ExitCode.LATER, "not yet: nobody has approved it yet\n") == (asked.returncode, asked.stdout)
-    assert before["waiting"]["point"] == device.journal["update"]["waiting"]["point"]
+    assert before == device.journal["update"]["waiting"]
     assert ExitCode.DONE == device.run("pause", "--all").returncode
     assert "paused by" in device.run("gate", "commit").stdout
     daemon.stop()

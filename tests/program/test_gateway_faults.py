@@ -52,10 +52,15 @@ def test_a_description_that_others_can_write(make_stage: MakeStage) -> None:
     (stage.devices / "folder").chmod(0o777)
     gateway.send(signal.SIGHUP)
     gateway.wait_for("device folder: its description can no longer be trusted; it is no longer served")
+    deployment = stage.deploy("new", "entry")
+    stage.wait_for(deployment, "entry")
+    entry, folder = stage.polls("entry"), stage.polls("folder")
+    wait_until(lambda: stage.polls("entry") >= entry + 3, what="further polls")
+    assert folder == stage.polls("folder")
     (stage.devices / "devices.json").chmod(0o666)
     gateway.send(signal.SIGHUP)
-    gateway.wait_for("device entry: its description can no longer be trusted")
-    assert "go on" not in gateway.text
+    gateway.wait_for("device entry: its description can no longer be trusted; it is no longer served")
+    assert "stay in service" not in gateway.text
 
 
 def test_no_directory_for_a_while(make_stage: MakeStage) -> None:
@@ -137,7 +142,7 @@ def test_one_device_is_asked(make_stage: MakeStage) -> None:
 
 
 def test_a_full_disk_of_one_device(make_stage: MakeStage) -> None:
-    """A device with a full disk stops neither the gateway nor other devices, and is updated once there is space."""
+    """A device with a full disk stops neither the gateway nor other devices; the next update succeeds with space."""
     stage = make_stage()
     (stage.data / "devices").mkdir(parents=True, mode=0o700)
     with small_disk(stage.data / "devices" / "full", kib=256):
@@ -150,6 +155,8 @@ def test_a_full_disk_of_one_device(make_stage: MakeStage) -> None:
         gateway.wait_for("No space left on device")
         empty(stage.data / "devices" / "full")
         wait_until(lambda: received(stage, "full", deployment), what="the end")
+        again = stage.deploy("newer", "full")
+        stage.wait_for(again, "full")
         assert gateway.is_alive
         assert 0 == gateway.stop()
 

@@ -290,4 +290,5 @@ def test_journal_damaged_while_it_is_reported(device: Device, handed: str) -> No
 
     device.server.subscribe(spoil)
     assert 0 == device.start("report", "--failure").wait_exit()
+    assert ["no longer a journal"] == [path.read_text() for path in device.data.glob("journal.json.damaged-*")]
     assert "failure" == device.statuses(handed)[-1]

@@ -46,10 +46,11 @@ def test_update_succeeds(device: Device) -> None:
 
 
 def test_downloading_comes_before_the_first_byte(device: Device) -> None:
-    """The server receives ``downloading`` before the request for the Artifact, ``installing`` before the hand-over."""
+    """The server receives ``downloading`` before the request for the Artifact, and ``installing`` after it."""
     device.write("plan", LEAVE)
-    device.deploy("release-2")
+    deployment = device.deploy("release-2")
     device.daemon().wait_exit()
+    assert ["downloading", "installing"] == device.statuses(deployment)
     kinds = [one.kind for one in device.server.requests if one.kind in ("status", "artifact")]
     assert ["status", "artifact", "status"] == kinds
 

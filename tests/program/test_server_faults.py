@@ -74,6 +74,11 @@ def _settled(device: Device) -> Process:
     return daemon
 
 
+def _polls(device: Device) -> int:
+    """The number of polls that the server has answered."""
+    return sum((one.kind, one.status) == ("next", 204) for one in device.server.requests)
+
+
 def test_statuses_of_a_poll(device: Device, is_nightly: bool) -> None:
     """Every 4xx and 5xx to a poll is logged with the request, and the client waits and retries."""
     daemon = _settled(device)
@@ -126,6 +131,9 @@ def test_statuses_of_an_inventory(device: Device, is_nightly: bool) -> None:
         daemon.send(signal.SIGUSR2)
         words = f"cannot send the inventory: the server answered {status}"
         daemon.wait_for(words, count=daemon.text[:said].count(words) + 1)
+        polls = _polls(device)
+        daemon.send(signal.SIGUSR1)
+        wait_until(lambda polls=polls: _polls(device) > polls)  # type: ignore[misc]
         device.server.clear_faults()
     _survives(device, daemon)
 
@@ -262,5 +270,6 @@ def test_cut_connection_is_waited_out(device: Device, kind: str) -> None:
     daemon = device.daemon()
     deployment = device.deploy("release-good")
     assert 0 == daemon.wait_exit()
+    assert [] == device.server.faults()
     device.wait_status(deployment, "success")
     assert [deployment] == device.runs

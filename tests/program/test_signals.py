@@ -10,6 +10,7 @@ import pytest
 
 from mender_devserver import Fault
 from program.stage import LEAVE, MAC, PROGRAM, SUCCEED, Device
+from running import is_running
 from waiting import NEVER_S, wait_until
 
 ENDS = (signal.SIGTERM, signal.SIGINT)
@@ -93,12 +94,14 @@ def test_usr2_sends_the_inventory_now(device: Device) -> None:
 def test_hanging_inventory_script_does_not_hold_the_daemon(device: Device) -> None:
     """A daemon with a hanging inventory script exits on a signal, together with the script."""
     device.write_script(
-        "usr/share/mender/inventory/mender-inventory-hang", f'echo $$ >"{device.root}/pid"; sleep {NEVER_S:g}'
+        "usr/share/mender/inventory/mender-inventory-hang",
+        f'cd "{device.root}"; echo $$ >noted; mv noted pid; sleep {NEVER_S:g}',
     )
     daemon = device.daemon()
-    wait_until(lambda: (device.root / "pid").exists())
+    wait_until((device.root / "pid").exists)
     daemon.send(signal.SIGTERM)
     assert 0 == daemon.wait_exit()
+    assert not is_running(int((device.root / "pid").read_text()))
     assert "did not exit within" not in daemon.text
 
 

@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from mender_client.app.cli import main
 from mender_client.app.mender_update import MENDER_UPDATE
 from mender_client.system.files import DaemonLock
 from program.stage import PROGRAM
+from running import is_running
 from waiting import PATIENCE_S, wait_until
 
 from .bench import NEW, OLD, Bench
@@ -93,10 +95,15 @@ def test_deployment_under_way(bench: Bench) -> None:
 
 
 def test_status(bench: Bench) -> None:
-    """``status`` shows which update is pending, its position, and how to continue; after the commit it shows none."""
+    """``status`` shows the pending update, its position, since when, and how to continue; after the commit, none."""
+    begun = datetime.now(timezone.utc).replace(microsecond=0)
     bench.does("install", bench.artifact())
+    ended = datetime.now(timezone.utc)
     status = json.loads(bench.does("status", "--json")[1])
     assert ("new", "installed") == (status["standalone"]["artifact_name"], status["standalone"]["position"])
+    assert status["since"] == status["standalone"]["since"]
+    assert begun <= datetime.fromisoformat(status["since"]) <= ended
+    assert f", since {datetime.fromisoformat(status['since']):%Y-%m-%dT%H:%M:%SZ}" in bench.does("status")[1]
     assert (
         "new is being installed in standalone mode; it is installed, but not committed; 'commit' makes it permanent"
         in status["activity"]
@@ -132,10 +139,10 @@ def test_doctor_after_a_failed_rollback(bench: Bench) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_signal(bench: Bench, number: signal.Signals) -> None:
-    """A signal during a module's call ends the command with 1; ``resume`` rolls the interrupted update back."""
+    """A signal ends the running module, and the command with 1; ``resume`` rolls the interrupted update back."""
     module = bench.root / "usr/share/mender/modules/v3/app"
     usual = module.read_text()
-    hang = '[ "$1" = ArtifactInstall ] && touch $out/begun && sleep 600\n'
+    hang = '[ "$1" = ArtifactInstall ] && echo $$ >$out/pid && mv $out/pid $out/begun && sleep 600\n'
     module.write_text(usual.removesuffix("exit 0\n") + hang + "exit 0\n")
     argv = [str(forking.program()), "--root", str(bench.root), "install", str(bench.artifact())]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
@@ -143,6 +150,7 @@ def test_signal(bench: Bench, number: signal.Signals) -> None:
         process.send_signal(number)
         out, err = process.communicate(timeout=PATIENCE_S)
     assert (1, BEGUN) == (process.returncode, out), err
+    assert not is_running(int((bench.out / "begun").read_text()))
     assert "artifact-install" == bench.position()
     module.write_text(usual)
     assert ((0, "Rolled back.\n"), OLD) == (bench.does("resume"), bench.provides())

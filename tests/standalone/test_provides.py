@@ -94,7 +94,7 @@ def test_order(bench: Bench) -> None:
 
 
 def test_artifact_info_that_cannot_be_written(bench: Bench) -> None:
-    """If artifact_info can't be written, ``show-provides`` still shows the installed software."""
+    """If artifact_info can't be written, the state file has the new provides, and ``show-provides`` shows them."""
     bench.info.unlink()
     bench.info.parent.joinpath("mender.conf").unlink()
     bench.root.joinpath("etc/mender/scripts").rmdir()
@@ -104,6 +104,8 @@ def test_artifact_info_that_cannot_be_written(bench: Bench) -> None:
     config = bench.root / "conf"
     config.write_text("{}")
     assert 0 == bench.run("--config", config, "install", bench.root / "a").returncode
+    stored = json.loads((bench.data / "journal.json").read_text())["software"]
+    assert ("new", BROUGHT) == (stored["artifact_name"], stored["provides"])
     assert {"artifact_name": "new", **BROUGHT} == bench.provides()
 
 

@@ -20,6 +20,7 @@ from mender_client.core.update import ProcessRef
 from mender_client.errors import ScriptError, StorageError
 from mender_client.system.process import CLEAN_ENVIRONMENT, ScriptLimits, SystemProcesses, run_script
 from mender_client.system.process_table import ProcessTable
+from running import is_running
 from waiting import PATIENCE_S, wait_until
 
 MakeScript = Callable[..., str]
@@ -37,14 +38,6 @@ def script(tmp_path: Path) -> MakeScript:
         return str(path)
 
     return make
-
-
-def is_running(pid: int) -> bool:
-    """Whether a process is running; a zombie isn't."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    except OSError:
-        return False
 
 
 def test_output(script: MakeScript) -> None:

@@ -44,7 +44,7 @@ def test_orphans(place: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Scripts that are still running after the client was killed are ended, with their child processes."""
     add(place, "Idle_Enter_00", 'trap "" TERM; while true; do sleep 3600; done')
     orphan = subprocess.Popen([place / "Idle_Enter_00"], start_new_session=True)
-    stranger = subprocess.Popen(["sh", "-c", "sleep 3600; :", place / "Idle_Enter_00"], start_new_session=True)
+    stranger = subprocess.Popen(["sh", "-c", "read line; :", place / "Idle_Enter_00"], stdin=subprocess.PIPE)
     children = Path(f"/proc/{orphan.pid}/task/{orphan.pid}/children")
     wait_until(children.read_text)
     child = int(children.read_text())
@@ -53,8 +53,7 @@ def test_orphans(place: Path, caplog: pytest.LogCaptureFixture) -> None:
     wait_until(lambda: not Path(f"/proc/{child}").exists())
     assert f"Idle_Enter_00 (pid {orphan.pid})" in caplog.text
     assert stranger.poll() is None
-    os.killpg(stranger.pid, signal.SIGKILL)
-    stranger.wait()
+    stranger.communicate()
 
 
 def test_no_orphans(place: Path, caplog: pytest.LogCaptureFixture) -> None:

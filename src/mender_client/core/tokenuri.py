@@ -40,9 +40,10 @@ def parse_token_uri(text: str) -> TokenUri:
     if not attributes:
         raise ValueError("it names no key")
     address = SCHEME + ";".join(attributes) + ("?" + "&".join(options) if options else "")
-    if "pin-value" in address.lower() or "pin-source" in address.lower():
-        raise ValueError("its PIN attribute must follow a single ? at the end")
     pin, source = secrets.get("pin-value"), secrets.get("pin-source")
+    is_pin_shown = "pin-value" in address.lower() or "pin-value=" in (source or "").lower()
+    if is_pin_shown or "pin-source" in address.lower():
+        raise ValueError("its PIN attribute must follow a single ? at the end")
     return TokenUri(
         address,
         None if pin is None else unquote_to_bytes(pin),

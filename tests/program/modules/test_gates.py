@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
+from mender_client.app.decide import person
 from waiting import wait_until
 
 from .board import Board, Happening, MakeBoard
@@ -57,6 +60,6 @@ def test_refused_before_the_commit(make_board: MakeBoard) -> None:
     waits(board, "commit")
     assert 0 == board.run("refuse", "--reason", "it rattles").returncode
     wait_until(lambda: "[failure]" in board.noted, what=board.said)
-    assert "it rattles" in board.log_of(deployment)
+    assert f"refused by {person(os.environ)}: it rattles" in board.log_of(deployment)
     assert "ArtifactRollback" in board.noted
     daemon.stop()

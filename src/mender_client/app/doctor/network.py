@@ -9,7 +9,14 @@ from urllib.parse import urlsplit
 
 from mender_client.app.host import tls_settings
 from mender_client.core.certificate import Certificate
-from mender_client.errors import ConfigError, DeviceError, ErrorKind, NetworkError, NotAcceptedError, ServerError
+from mender_client.errors import (
+    ConfigError,
+    DeviceError,
+    ErrorKind,
+    NetworkError,
+    NotAcceptedError,
+    ServerError,
+)
 from mender_client.system.connection import ConnectionGuard, Timeouts
 from mender_client.system.dial import Dialer
 from mender_client.system.tls import find_certificate_faults
@@ -98,7 +105,7 @@ def proxy(context: DiagnosticContext) -> Iterator[CheckResult]:
     try:
         used = {url: found for url in context.config.server_urls if (found := context.proxy_of(url)) is not None}
     except ConfigError as error:
-        yield reported(Verdict.FAULT, error.diagnostic, "correct this environment variable")
+        yield from (reported(Verdict.FAULT, one, "correct this environment variable") for one in error.problems)
         return
     yield from (reported(Verdict.WARNING, one) for one in context.proxies.warnings)
     if not used:
