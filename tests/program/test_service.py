@@ -290,6 +290,19 @@ def test_status_of_a_killed_daemon(device: Device) -> None:
     assert f"pid {again.pid}, since" in device.run("status").stdout
 
 
+def test_status_after_a_quick_sub_updater(device: Device) -> None:
+    """If the sub-updater has removed the lock before the daemon exits, status says that the daemon stopped."""
+    body = 'read pid <"$MENDER_ROOT/pid"\nkill -STOP $pid\nrm -f "$MENDER_DATA_DIR/update.lock"\nkill -CONT $pid'
+    device.write_script("usr/share/mender/install", body)
+    daemon = device.daemon()
+    device.write("pid", f"{daemon.pid}\n")
+    device.deploy("release-2")
+    assert 0 == daemon.wait_exit()
+    said = device.run("status").stdout
+    assert "killed" not in said
+    assert "not running; it st" in said  # it stopped, or it started the sub-updater
+
+
 def test_follow_ends_with_ctrl_c(device: Device) -> None:
     """Following the status ends with Ctrl-C, without an error message."""
     follower = device.start("status", "--follow")

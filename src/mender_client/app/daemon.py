@@ -12,6 +12,7 @@ from contextlib import closing, suppress
 
 from mender_client import TYPE_CHECKING, __version__
 from mender_client.core.client_status import STOPPED, ClientStatus
+from mender_client.core.machine import State
 from mender_client.errors import ConfigError, Diagnostic, Interrupted, MenderError
 from mender_client.system.connection import Timeouts
 from mender_client.system.files import DaemonLock, make_directory, remove_stale_files
@@ -195,6 +196,8 @@ class _Daemon:
                 wait = self._parts.agent.step()
                 if self._lock.is_exiting:  # even if the sub-updater has finished: it starts the client again
                     _logger.info("exiting; the sub-updater starts the client again when it is done")
+                    if self._parts.tracker.client_status.doing != State.INSTALLING.value:  # then it has finished
+                        self._parts.tracker.does(STOPPED)
                     return ExitCode.DONE
                 if self._notifier is not None and self._notifier.has_said_stopping:
                     text = "exiting: starting the sub-updater failed after the service manager was notified"
