@@ -8,8 +8,8 @@ from mender_client import __version__
 from mender_client.commandline import Argument, Command, OneOf, Part, Program
 
 from . import actions
+from .command import PROGRAM
 from .decision_commands import DECISIONS
-from .loading import PROGRAM
 
 
 def _setup_arguments() -> Sequence[Part]:

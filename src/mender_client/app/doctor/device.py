@@ -114,7 +114,7 @@ def update(context: DiagnosticContext) -> Iterator[CheckResult]:
             yield warning(found + before, "see the kernel log for what it is waiting for; reboot if it does not exit")
         elif decisions is not None and decisions.hold is not None:
             found = f"{described or 'none in progress'}; all updates are {decisions.hold.text}{before}"
-            yield warning(found, "mender-python-client continue --all")
+            yield warning(found, "'mender-python-client continue --all' ends this")
         else:
             yield ok(described or f"none in progress{before}")
         return
@@ -206,7 +206,8 @@ def unit_results(sub_updater: Path, is_enabled: Callable[[str], bool]) -> Iterat
     if is_enabled(BOOT_UNIT):
         yield ok(f"{BOOT_UNIT} is enabled")
     else:
-        remedy = f"run 'systemctl enable {BOOT_UNIT}'; 'setup --install-sub-updater --install-unit' installs it"
+        installs = "'mender-python-client setup --install-sub-updater --install-unit' installs it"
+        remedy = f"run 'systemctl enable {BOOT_UNIT}'; {installs}"
         yield fault(f"{BOOT_UNIT} is not enabled: no update would be committed", remedy)
 
 
