@@ -22,7 +22,7 @@ from mender_client.system.trust import Trust
 
 from .config import Config
 from .host import Host
-from .installer import chooses_sub_updater, module_names, module_problem
+from .installer import chooses_sub_updater, module_names, module_problem, sub_updater_problem
 from .parts import deployment_log, own_program
 from .paths import Paths
 from .server_parts import ServerParts
@@ -224,7 +224,7 @@ class DeviceParts(ServerParts):
             },
             lock=self.lock,
             processes=SystemProcesses(paths.sub_updater_log, self._announce),
-            find_problem=Trust.below(paths.root).program_problem,
+            find_problem=lambda _: sub_updater_problem(config, paths, Trust.below(paths.root)),
         )
 
     @cached_property

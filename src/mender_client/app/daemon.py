@@ -23,6 +23,7 @@ from .assemble import DeviceParts
 from .config import Config
 from .devicekey import device_key, prepare_key
 from .exitcodes import ExitCode
+from .file_checks import identity_problem
 from .host import Host
 from .installer import installer_problem, installer_reason
 from .logs import kept_on_failure, reopen_log_files
@@ -134,7 +135,7 @@ def _check_programs(config: Config, paths: Paths) -> None:
     """Warn about missing programs at the start rather than when an update is due."""
     trust = Trust.below(paths.root)
     for consequence, problem in (
-        ("the device has no identity", trust.program_problem(paths.identity_script)),
+        ("the device has no identity", identity_problem(paths, trust)),
         ("no update can be installed", installer_problem(config, paths, trust)),
     ):
         if problem is not None:

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from mender_client import TYPE_CHECKING
+from mender_client.dataclass import replace
 from mender_client.errors import Diagnostic
 
 from .config import Config
@@ -18,9 +19,12 @@ AUTO, SUB_UPDATER, MODULES = "auto", "sub-updater", "modules"
 
 
 def chooses_sub_updater(config: Config, paths: Paths) -> bool:
-    """Whether the sub-updater installs updates, rather than update modules."""
+    """Whether the sub-updater installs updates, rather than update modules.
+
+    One that can't be executed does, too: updates fail until that is corrected, and are not installed in another way.
+    """
     if config.installer == AUTO:
-        return os.path.isfile(paths.sub_updater) and os.access(paths.sub_updater, os.X_OK)
+        return os.path.lexists(paths.sub_updater)
     return config.installer == SUB_UPDATER
 
 
@@ -44,14 +48,34 @@ def installer_problem(config: Config, paths: Paths, trust: Trust) -> Diagnostic 
         return problems[0] if all(problems) else None
     if config.installer == MODULES:
         text = f"{paths.modules_directory} contains no update module"
-        return Diagnostic("FIL19", text, "install update modules there, with mode 755")
-    return trust.program_problem(paths.sub_updater)
+        remedy = "install update modules there, with mode 755" + _or_with_setup(paths, "--install-modules", "some")
+        return Diagnostic("FIL19", text, remedy)
+    return sub_updater_problem(config, paths, trust)
+
+
+def sub_updater_problem(config: Config, paths: Paths, trust: Trust) -> Diagnostic | None:
+    """Why the sub-updater can't or must not be run; None when it may."""
+    remedy = "install a sub-updater there, with mode 755" + _or_with_setup(paths, "--install-sub-updater", "one")
+    if config.installer != AUTO:
+        return trust.program_problem(paths.sub_updater, remedy)
+    remedy += f"; or install update modules in {paths.modules_directory}"
+    problem = trust.program_problem(paths.sub_updater, remedy + _or_with_setup(paths, "--install-modules", "some"))
+    is_program = os.path.isfile(paths.sub_updater) and os.access(paths.sub_updater, os.X_OK)
+    if problem is None or is_program or not os.path.lexists(paths.sub_updater):
+        return problem
+    return replace(problem, remedy=f"{problem.remedy}, or remove it if update modules install the updates")
+
+
+def _or_with_setup(paths: Paths, option: str, what: str) -> str:
+    """The command that installs what comes with the client; for devices of a gateway there is none."""
+    return "" if paths.is_of_gateway else f" ('mender-python-client setup {option}' installs {what})"
 
 
 def module_problem(module: Path, paths: Paths, trust: Trust) -> Diagnostic | None:
     """Why an update module can't or must not be run; None when it may."""
     if not os.path.lexists(module):
-        remedy = f"install it with mode 755, or a sub-updater as {paths.sub_updater}"
+        with_setup = _or_with_setup(paths, "--install-modules", "those that come with the client")
+        remedy = f"install it with mode 755{with_setup}, or a sub-updater as {paths.sub_updater}"
         return Diagnostic("FIL20", f"{module} is missing", remedy)
     return trust.program_problem(module)
 

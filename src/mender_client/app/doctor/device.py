@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
 from pathlib import Path
 
+from mender_client.app.file_checks import identity_problem
 from mender_client.app.formatting import span
 from mender_client.app.sub_updater_process import look_at_sub_updater, stuck_sub_updater_pid
 from mender_client.core.client_status import ClientStatus, Failure
@@ -34,7 +35,7 @@ def identity(context: DiagnosticContext) -> Iterator[CheckResult]:
     """The identity script works, and its output is unique to this device."""
     script = context.paths.identity_script
     is_run = context.paths.identity_values is None
-    if is_run and (problem := context.trust.program_problem(script)):
+    if is_run and (problem := identity_problem(context.paths, context.trust)):
         yield reported(Verdict.FAULT, problem)
         return
     try:
