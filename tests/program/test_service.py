@@ -275,6 +275,16 @@ def test_metrics_file(device: Device) -> None:
     assert 'mender_client_state{state="stopped"} 1' in file.read_text()
 
 
+def test_metrics_file_without_a_directory(device: Device) -> None:
+    """If the directory of the metrics file is missing, a warning says so, and names no deployment, even during one."""
+    deployment = device.deploy("release-2")
+    daemon = device.daemon("--metrics-file", "/no/mender.prom")
+    assert 0 == daemon.wait_exit()
+    (line,) = [one for one in daemon.text.splitlines() if "mender.prom" in one]
+    assert f"cannot write {device.root}/no/mender.prom: No such file or directory; make its directory [STO10]" in line
+    assert deployment not in line
+
+
 def test_status_of_a_killed_daemon(device: Device) -> None:
     """After a daemon was killed, status reports that and the last known state; the next one continues the counters."""
     daemon = device.daemon()

@@ -42,7 +42,8 @@ def storage_errors(action: str, path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         text = f"cannot {action} {path}: {error.strerror or error}"
-        raise StorageError("STO10", text, remedy=_REMEDIES.get(error.errno or 0, "")) from error
+        missing = "make its directory" if isinstance(error, FileNotFoundError) and action == "write" else ""
+        raise StorageError("STO10", text, remedy=_REMEDIES.get(error.errno or 0, missing)) from error
 
 
 WRITE_BACK_BYTES = 8 * 1024 * 1024
