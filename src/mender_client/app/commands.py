@@ -165,7 +165,7 @@ COMMANDS: tuple[Command, ...] = (
         ),
         more="The daemon polls, and installs the update. Without a running daemon, the command asks the server whether "
         "there is an update, and installs nothing. With --wait, exit code 0 means that an update was handed over or is "
-        "installed, 2 that there is none, and 1 that the poll or the update has failed.",
+        "installed, 2 that there is none or that it waits at a gate, and 1 that the poll or the update has failed.",
     ),
     Command(
         "send-inventory",
