@@ -292,6 +292,7 @@ def test_update_modules(device: Device) -> None:
     )
     assert missing in done.out
     assert "note: updates go to" not in done.out
+    assert f"note: most update modules are not confined to {device.root}: " in done.out
     modules = [file for file in (device.root / stock).parent.iterdir() if os.access(file, os.X_OK)]
     expected = ["deb", "directory", "docker-compose", "mender-configure", "rootfs-image", "script", "single-file"]
     assert expected == sorted(file.name for file in modules)

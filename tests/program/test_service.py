@@ -266,6 +266,18 @@ def test_text_lines_name_the_deployment_once(device: Device) -> None:
     assert {1} == {line.count(deployment) for line in daemon.text.splitlines() if deployment in line}
 
 
+def test_modules_in_a_directory(device: Device) -> None:
+    """With ``--root``, the daemon warns at its start about update modules, but not about a sub-updater or scripts."""
+    daemon = device.daemon()
+    daemon.wait_for("inventory sent")
+    assert (0, False) == (daemon.stop(), "FIL23" in daemon.text)
+    (device.root / "usr/share/mender/modules/v3").mkdir(parents=True)
+    device.write_script("usr/share/mender/modules/v3/single-file", "exit 0")
+    again = device.daemon()
+    again.wait_for("inventory sent")
+    assert (0, 1) == (again.stop(), again.text.count("[FIL23]"))
+
+
 def test_metrics_file(device: Device) -> None:
     """The daemon writes its metrics to the given file, below the root directory."""
     file = device.root / "mender.prom"

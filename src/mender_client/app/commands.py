@@ -221,7 +221,9 @@ COMMON = (
         "--fallback-config", metavar="FILE", help="fallback configuration (default: mender.conf in the data directory)"
     ),
     Argument("-d", "--data", metavar="DIR", help="data directory (default: /var/lib/mender)"),
-    Argument("--root", metavar="DIR", help="directory that all paths are below; for tests, containers and images"),
+    Argument(
+        "--root", metavar="DIR", help="directory that the client's paths are below; doesn't confine update modules"
+    ),
     Argument("--devices", metavar="DIR", help="where a gateway's devices are described (default: /etc/mender/devices)"),
     Argument("--device", metavar="NAME", help="a device of the gateway, instead of this machine"),
     Argument("-l", "--log-level", metavar="LEVEL", type=_log_level, help="debug, info, warning, error or critical"),

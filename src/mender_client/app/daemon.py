@@ -25,7 +25,7 @@ from .devicekey import device_key, prepare_key
 from .exitcodes import ExitCode
 from .file_checks import identity_problem
 from .host import Host
-from .installer import installer_problem, installer_reason
+from .installer import installer_problem, installer_reason, root_warning
 from .logs import kept_on_failure, reopen_log_files
 from .observers import Observers
 from .paths import Paths
@@ -141,6 +141,8 @@ def _check_programs(config: Config, paths: Paths) -> None:
         if problem is not None:
             _logger.warning("%s", Diagnostic("FIL05", f"{consequence}: {problem.text}", problem.remedy))
     _logger.info("updates are installed by %s", installer_reason(config, paths))
+    if (warning := root_warning(paths)) is not None:
+        _logger.warning("%s", warning)
 
 
 def _take_bootstrap(config: Config, paths: Paths) -> None:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from mender_client.system.trust import Trust
 
 AUTO, SUB_UPDATER, MODULES = "auto", "sub-updater", "modules"
+_HEEDING_ROOT = frozenset({"mender-configure", "rootfs-image"})
+"""The update modules that come with the client and heed MENDER_ROOT."""
 
 
 def chooses_sub_updater(config: Config, paths: Paths) -> bool:
@@ -78,6 +80,18 @@ def module_problem(module: Path, paths: Paths, trust: Trust) -> Diagnostic | Non
         remedy = f"install it with mode 755{with_setup}, or a sub-updater as {paths.sub_updater}"
         return Diagnostic("FIL20", f"{module} is missing", remedy)
     return trust.program_problem(module)
+
+
+def root_warning(paths: Paths) -> Diagnostic | None:
+    """Why updates of a device in a directory may change this machine; None on a device, and if no module is known to.
+
+    The sub-updater is written for this client, and its contract is to heed MENDER_ROOT.
+    """
+    if paths.root == Path("/") or paths.is_of_gateway or _HEEDING_ROOT.issuperset(module_names(paths)):
+        return None
+    text = f"update modules and state scripts are not confined to {paths.root}: they may change this machine"
+    remedy = "try them in a container or a virtual machine, unless they heed MENDER_ROOT"
+    return Diagnostic("FIL23", text, remedy)
 
 
 def module_names(paths: Paths) -> list[str]:
