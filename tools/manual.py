@@ -22,8 +22,8 @@ sys.path.insert(0, str(PROJECT / "src"))
 
 from mender_client import __version__  # noqa: E402 - the checkout's own package
 from mender_client.app.cli import build_parser  # noqa: E402
+from mender_client.app.command import PROGRAM  # noqa: E402
 from mender_client.app.config import ACCEPTED_KEYS, KEYS, RETIRED_KEYS  # noqa: E402
-from mender_client.app.loading import PROGRAM  # noqa: E402
 from mender_devserver.parser import build_parser as build_devserver_parser  # noqa: E402
 from mender_fleet.parser import build_parser as build_fleet_parser  # noqa: E402
 

@@ -23,10 +23,10 @@ PROJECT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(PROJECT / "src"))
 
 from mender_client.app.cli import build_parser  # noqa: E402
+from mender_client.app.command import PROGRAM  # noqa: E402 - the checkout's own package
 from mender_client.app.config import ACCEPTED_KEYS, KEYS, RETIRED_KEYS, Key  # noqa: E402
 from mender_client.app.config.connect_keys import CONNECT_KEYS  # noqa: E402
 from mender_client.app.config.schema import build_schema  # noqa: E402
-from mender_client.app.loading import PROGRAM  # noqa: E402 - the checkout's own package
 
 _BLOCK = re.compile(r"(<!-- generated: ([a-z-]+) -->\n).*?(<!-- end -->\n)", re.DOTALL)
 

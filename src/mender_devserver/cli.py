@@ -22,6 +22,7 @@ from mender_client.errors import ConfigError, MenderError, ServerError
 from mender_devserver.commands import SHORT_ID, table
 from mender_devserver.contact import Contact, load_contact
 from mender_devserver.parser import DEFAULT_DIRECTORY, parse_arguments
+from mender_devserver.reasons import reason_of
 
 if TYPE_CHECKING:
     from mender_devserver.activity import Event
@@ -48,8 +49,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _complain(str(error), USAGE)
     except ServerError as error:
         return _complain(str(error), MISSING if error.status == 404 else FAILED)
-    except (MenderError, OSError) as error:
+    except MenderError as error:
         return _complain(str(error), FAILED)
+    except OSError as error:
+        return _complain(f"cannot use {error.filename or 'a file'}: {reason_of(error)}", FAILED)
     return DONE
 
 

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from mender_client.errors import MenderError, NetworkError, ServerError
 from mender_devserver.private import write_private
+from mender_devserver.reasons import reason_of
 
 FILE_NAME = "devserver.json"
 TIMEOUT_SECONDS = 60.0
@@ -88,7 +89,9 @@ class Contact:
             response = connection.getresponse()
             answer = json.loads(response.read())
         except (OSError, http.client.HTTPException, ValueError) as error:
-            raise NetworkError(f"cannot reach the dev server at {self.url}: {error}; is it running?") from error
+            raise NetworkError(
+                f"cannot reach the dev server at {self.url}: {reason_of(error)}; is it running?"
+            ) from error
         finally:
             connection.close()
         if response.status >= 400:

@@ -22,6 +22,7 @@ from mender_devserver.listener import read_body
 from mender_devserver.live import LiveFeed
 from mender_devserver.messages import BODY_LIMIT_BYTES, Reply, Request, error_reply, json_reply, load_object
 from mender_devserver.pageview import View, matching
+from mender_devserver.reasons import reason_of
 from mender_devserver.settings import apply_settings, read_settings
 from mender_devserver.state import ServerState
 from mender_devserver.views import deployment_json, device_json, event_json
@@ -120,7 +121,7 @@ class Management:
         except ServerError as error:
             return error_reply(error.status, str(error))
         except OSError as error:
-            return error_reply(500, f"cannot store the upload: {error}")
+            return error_reply(500, f"cannot store the upload: {reason_of(error)}")
         finally:
             part.unlink(missing_ok=True)
 
@@ -197,6 +198,14 @@ def _clear_faults(call: Call) -> object:
     return None
 
 
+def _abort(call: Call) -> object:
+    """As on the real server, a deployment that is finished can't be aborted."""
+    deployment = call.state.deployments.get(call.name)
+    if deployment.status == "finished":
+        raise ServerError(f"cannot abort {deployment.id}: it is finished", status=422)
+    return deployment_json(call.state.deployments.abort(call.name))
+
+
 def _settings(call: Call) -> object:
     apply_settings(call.state, call.body)
     return read_settings(call.state)
@@ -229,7 +238,7 @@ _ROUTES: tuple[tuple[str, str, Answer], ...] = (
     ("GET", "deployments", lambda call: [deployment_json(one) for one in call.state.deployments]),
     ("POST", "deployments", _deploy),
     ("GET", "deployments/([^/]+)", lambda call: deployment_json(call.state.deployments.get(call.name))),
-    ("POST", "deployments/(.+)/abort", lambda call: deployment_json(call.state.deployments.abort(call.name))),
+    ("POST", "deployments/(.+)/abort", _abort),
     ("GET", "deployments/(.+)/log", _log),
     ("GET", "faults", lambda call: [faults.as_json(one) for one in call.state.faults.listed()]),
     ("POST", "faults", _add_fault),

@@ -22,6 +22,7 @@ from mender_client.core.wire.deviceconnect import Message, Protocol, decode_body
 from mender_client.core.wire.msgpack import pack
 from mender_client.errors import ConfigError, NetworkError
 from mender_devserver.contact import Contact
+from mender_devserver.reasons import reason_of
 from mender_devserver.remote import RemoteSession
 
 _PIECE_BYTES = 4096
@@ -163,7 +164,7 @@ class Hub:
             return int(transport.get_extra_info("sockname")[1])
         except (OSError, UnicodeError) as error:  # the latter: a name of no host
             where = f"{forward.protocol}/{self._bind}:{forward.local_port}"
-            raise NetworkError(f"cannot listen on {where}: {error}; choose another port") from error
+            raise NetworkError(f"cannot listen on {where}: {reason_of(error)}; choose another port") from error
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)

@@ -16,6 +16,7 @@ from urllib.parse import quote
 
 from mender_client.errors import NetworkError, ServerError
 from mender_devserver.contact import Contact
+from mender_devserver.reasons import reason_of
 
 DEVICES = "/api/management/v1/deviceconnect/devices"
 PIECE_BYTES = 64 * 1024
@@ -152,7 +153,9 @@ def _ask(
             connection.request(method, path, content, {**headers, "Authorization": f"Bearer {contact.token}"})
         return connection.getresponse()
     except (ConnectionError, TimeoutError, http.client.HTTPException) as error:
-        raise NetworkError(f"cannot reach the dev server at {contact.url}: {error}; is it running?") from error
+        raise NetworkError(
+            f"cannot reach the dev server at {contact.url}: {reason_of(error)}; is it running?"
+        ) from error
 
 
 def _check(response: http.client.HTTPResponse, doing: str) -> None:

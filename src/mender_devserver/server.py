@@ -25,6 +25,7 @@ from mender_devserver.deviceconnect import ConnectedDevice
 from mender_devserver.devices import KnownDevice
 from mender_devserver.faults import Fault
 from mender_devserver.ratelimit import RateLimit
+from mender_devserver.reasons import reason_of
 from mender_devserver.server_thread import Endpoint, ServerThread, wrong_address
 from mender_devserver.state import ServerState
 
@@ -210,7 +211,7 @@ class DevServer:
             shutil.copyfile(path, part)
             artifact = self._state.artifacts.keep(part, names)
         except (OSError, ServerError) as error:
-            raise ServerError(f"cannot upload {path}: {error}", status=400) from error
+            raise ServerError(f"cannot upload {path}: {reason_of(error)}", status=400) from error
         finally:
             part.unlink(missing_ok=True)
         with self._state.lock:

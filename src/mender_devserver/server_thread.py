@@ -24,6 +24,7 @@ from mender_devserver.deviceconnect import CONNECT_PATH, ConnectedDevices
 from mender_devserver.listener import Connections, RequestHandler
 from mender_devserver.management import PREFIX, Management
 from mender_devserver.messages import Reply, Request
+from mender_devserver.reasons import reason_of
 from mender_devserver.routes import answer_of_gateway, route
 from mender_devserver.state import ServerState
 from mender_devserver.userapi import PREFIX as USER_PREFIX
@@ -237,4 +238,6 @@ class ServerThread:
 
 def wrong_address(host: str, port: int, error: Exception) -> NetworkError:
     """The error that a server cannot listen on an address."""
-    return NetworkError(f"cannot listen on {host or repr(host)}:{port}: {error}; choose another host or port")
+    return NetworkError(
+        f"cannot listen on {host or repr(host)}:{port}: {reason_of(error)}; choose another host or port"
+    )

@@ -305,7 +305,13 @@ FAULTS: dict[str, tuple[Plant, tuple[str, ...], int, str]] = {
     ),
     "no device type": (
         lambda d: (make_key(d), (d.data / "device_type").rename(d.data / "moved")),
-        ("check-update",), 1, "cannot read",
+        ("check-update",), 1, "cannot find the device type",
+    ),
+    "unknown device": (
+        lambda d: (d.root / "etc/mender/devices").mkdir(), ("status", "--device", "foo"), 78, "there is no device foo",
+    ),
+    "set up without a server": (
+        lambda d: (d.root / "etc/mender/mender.conf").unlink(), ("setup", "--yes"), 78, "no server is configured",
     ),
     "no artifact info": (
         lambda d: (d.write("usr/share/mender/install", "", mode=0o755), (d.root / "etc/mender").rename(d.root / "x")),

@@ -85,7 +85,7 @@ def test_check_for_programs(device: Device) -> None:
 def test_check_of_gates(device: Device) -> None:
     """A gate that can't work on this device is an error, but in a file given by path it is not checked."""
     device.write({"ServerURL": "https://a", "UpdateGates": {"Reboot": "run /bin/gone"}})
-    problem = "error: UpdateGates.Reboot: cannot run the program: /bin/gone is missing or not executable; "
+    problem = "error: UpdateGates.Reboot: cannot run the program: /bin/gone is missing; "
     remedy = "install the program there, with mode 755 [CFG25]"
     assert Done(78, f"{problem}{remedy}\n{FILES}: 1 error, no warnings\n", "") == device.config("check")
     assert 0 == device.config("check", str(device.main)).code

@@ -261,6 +261,5 @@ def test_gates_that_cannot_work(files: Files) -> None:
         f"UpdateGates.Install: cannot run the program: everybody can write to {gate}; run 'chmod o-w {gate}'",
         "UpdateGates.Install: this device does not know the time zone Mars/Base; "
         "check its name, and install the system's time zones (tzdata) and Python's zoneinfo",
-        f"UpdateGates.Reboot: cannot run the program: {gone} is missing or not executable; "
-        "install the program there, with mode 755",
+        f"UpdateGates.Reboot: cannot run the program: {gone} is missing; install the program there, with mode 755",
     ) == files.findings()[0]

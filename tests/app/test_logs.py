@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from mender_client.app.logs import kept_on_failure, reopen_log_files, set_up_logging
+from mender_client.app.logs import kept_on_failure, of_device, reopen_log_files, set_up_logging
 from mender_client.core.text import ROUTINE
 from mender_client.errors import ConfigError
 from mender_client.system.deploymentlog import DeploymentLogFile
@@ -38,6 +38,21 @@ def test_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
     captured = capsys.readouterr()
     assert ("", 1) == (captured.out, len(captured.err.splitlines()))
     assert captured.err.endswith("Z INFO    one?two?[31m\n")
+
+
+def test_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A command in a log line, also in the deployment log, has the options of the process and names the device."""
+    set_up_logging(level="info", file=None, is_syslog_wanted=False, command="mender-python-client --root d")
+    log = DeploymentLogFile(tmp_path / "deployment.log", tmp_path / "none")
+    log.begin("d1")
+    logger.info("run '%s commit'", "mender-python-client")
+    log.end()
+    with of_device("pump"):
+        logger.info("%s", "run 'mender-python-client commit'")
+    here, on_gateway = capsys.readouterr().err.splitlines()[-2:]
+    assert here.endswith("run 'mender-python-client --root d commit'")
+    assert on_gateway.endswith("run 'mender-python-client --root d --device pump commit'")
+    assert "run 'mender-python-client --root d commit'" == [message.message for message in log.messages("d1")][-1]
 
 
 def test_journal(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -141,7 +141,7 @@ def test_second_run(device: Device, server: DevServer) -> None:
     assert (0, "", before) == (done.code, done.err, device.state())
     assert "nothing to change" == first
     assert f"\nok       authorisation   accepted by {server.url}\nFAULT    install script  /usr/share" in done.out
-    assert "1 fault, 1 warning; run 'mender-python-client doctor' for the full report" == last
+    assert f"1 fault, 1 warning; run 'mender-python-client --root {device.root} doctor' for the full report" == last
 
 
 def test_what_is_there_stays(device: Device) -> None:
@@ -292,6 +292,7 @@ def test_update_modules(device: Device) -> None:
     )
     assert missing in done.out
     assert "note: updates go to" not in done.out
+    assert f"note: most update modules are not confined to {device.root}: " in done.out
     modules = [file for file in (device.root / stock).parent.iterdir() if os.access(file, os.X_OK)]
     expected = ["deb", "directory", "docker-compose", "mender-configure", "rootfs-image", "script", "single-file"]
     assert expected == sorted(file.name for file in modules)

@@ -14,10 +14,10 @@ import pytest
 
 import forking
 from mender_client import __version__
+from mender_client.app.command import command_of
 from mender_client.app.exitcodes import ExitCode
 from mender_client.app.formatting import utc
 from mender_client.app.history import show_history
-from mender_client.app.loading import command_of
 from mender_client.app.paths import Paths
 from mender_client.app.status import as_document, follow_status, look, render
 from mender_client.commandline import Options

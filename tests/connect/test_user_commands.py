@@ -272,7 +272,7 @@ def test_copy(reached: Device, tmp_path: Path) -> None:
         ("{id}:/etc/hostname", "/dev/null", 1, "cannot replace /dev/null: it is not a regular file"),
         ("{id}:/etc/hostname", "no/where", 1, "No such file or directory"),
         ("/dev/null", "{id}:/tmp/x", 1, "cannot upload /dev/null: it is not a regular file"),
-        ("missing", "{id}:/tmp/x", 1, "No such file or directory: 'missing'"),
+        ("missing", "{id}:/tmp/x", 1, "cannot use missing: No such file or directory"),
         ("/etc/hostname", "{id}:/no/where", 2, "cannot upload /no/where: "),
     ],
 )

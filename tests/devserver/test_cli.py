@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -201,7 +202,8 @@ def test_preauthorized_by_command_line(tmp_path: Path) -> None:
         (["status"], 2, "cannot show the newest deployment: there is none"),
         (["deploy", "unknown"], 2, "cannot deploy 'unknown': upload an Artifact of this name first"),
         (["upload", "/dev/null"], 1, "cannot"),
-        (["upload", "missing"], 1, "[Errno 2] No such file or directory: 'missing'"),
+        (["preauthorize", "mac=1", "--key", "missing"], 1, "cannot use missing: No such file or directory"),
+        (["upload", "missing"], 1, "cannot use missing: No such file or directory"),
         (["settings", "v3=true"], 1, "cannot set 'v3': choose from auto_accept"),
         (["settings", "v2=maybe"], 1, "cannot set v2 to 'maybe': it is true or false"),
         (["settings", "v2"], 64, "cannot read 'v2': write it as NAME=VALUE"),
@@ -224,6 +226,30 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
     directory = tmp_path_factory.mktemp("server")
     with serving(directory, "--plain") as (_, told):
         yield directory, told
+
+
+def test_finished_deployment_is_not_aborted(tmp_path: Path) -> None:
+    """The abort of a deployment that is finished is refused, so that nobody believes that it had an effect."""
+    with DevServer(tmp_path, tls=False, auto_accept=True) as server, calling() as caller:
+        gadget = Gadget(caller, server.url)
+        gadget.authorize()
+        server.upload(make_artifact(tmp_path / "release-2.mender", "release-2"))
+        deployment_id = server.deploy("release-2", force=True)
+        gadget.poll()
+        gadget.report(deployment_id, "success")
+        complaint = f"mender-devserver: cannot abort {deployment_id}: it is finished\n"
+        assert (1, "", complaint) == run(tmp_path, "abort", deployment_id)
+        assert "finished" == run_json(tmp_path, "status")["status"]
+
+
+def test_taken_port_is_said(shared: Shared, tmp_path: Path) -> None:
+    """If the port is in use, the message has the reason, once and without the number of the error."""
+    port = str(urlsplit(shared[1]["ServerURL"]).port)
+    code, output, complaint = run_process(tmp_path, "serve", "--port", port)
+    expected = (
+        f"mender-devserver: cannot listen on 127.0.0.1:{port}: Address already in use; choose another host or port\n"
+    )
+    assert (1, "", expected) == (code, output, complaint)
 
 
 def test_no_server_is_said(tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ def test_for_people(ward: Ward, capsys: pytest.CaptureFixture[str]) -> None:
     assert 1 == main(["--root", str(ward.root), "doctor"])
     lines = capsys.readouterr().out.splitlines()
     place = next(number for number, line in enumerate(lines) if line.startswith("FAULT    install script"))
-    assert lines[place + 1].lstrip().startswith("-> install the program there")
+    assert lines[place + 1].lstrip().startswith("-> install a sub-updater there")
     assert "1 fault, 1 warning" == lines[-1]
 
 
@@ -366,6 +366,30 @@ def test_a_key_that_looks_like_a_remedy(ward: Ward) -> None:
     assert "rm -rf" not in said["remedy"]
 
 
+@pytest.mark.parametrize(
+    ("check", "name", "remedies"),
+    [
+        ("install script", "usr/share/mender/install", ["setup --install-sub-updater", "setup --install-modules"]),
+        ("identity", "usr/share/mender/identity/mender-device-identity", ["setup --install-scripts"]),
+        ("device type", "var/lib/mender/device_type", ["setup --device-type TYPE"]),
+    ],
+)
+def test_what_installs_a_missing_file(ward: Ward, check: str, name: str, remedies: list[str]) -> None:
+    """For a missing file, the remedy has the command that installs it."""
+    ward.root.joinpath(name).unlink()
+    _, findings = ward.examine()
+    (said,) = [one for one in findings if one["check"] == check]
+    assert all(f"'mender-python-client --root {ward.root} {one}'" in said["remedy"] for one in remedies), said
+
+
+def test_what_installs_missing_modules(ward: Ward) -> None:
+    """If only update modules may install updates and there is none, the remedy has the command that installs some."""
+    ward.configure(Installer="modules")
+    _, findings = ward.examine()
+    (said,) = [one for one in findings if one["check"] == "install script"]
+    assert ("FIL19", True) == (said["code"], "setup --install-modules'" in said["remedy"])
+
+
 def test_a_message_with_its_code(ward: Ward, capsys: pytest.CaptureFixture[str]) -> None:
     """A message of the client has its code, in the text and in the JSON output."""
     ward.root.joinpath("usr/share/mender/install").unlink()
@@ -373,7 +397,7 @@ def test_a_message_with_its_code(ward: Ward, capsys: pytest.CaptureFixture[str])
     (said,) = [one for one in findings if one["check"] == "install script"]
     assert "FIL11" == said["code"]
     main(["--root", str(ward.root), "doctor"])
-    assert "missing or not executable [FIL11]" in capsys.readouterr().out
+    assert "/install is missing [FIL11]" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

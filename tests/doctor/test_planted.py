@@ -209,11 +209,11 @@ PLANTED: dict[str, tuple[Callable[[Ward], Callable[[], object]], str, str]] = {
     "no DNS": (configured(ServerURL="https://no-such-host.invalid"), "DNS", "can't be resolved"),
     "unreadable key": (unreadable_key, "key", "cannot"),
     "world-readable key": (open_key, "permissions", "chmod o-r"),
-    "missing script": (remove("usr/share/mender/install"), "install script", "missing or not executable"),
+    "missing script": (remove("usr/share/mender/install"), "install script", "is missing"),
     "missing identity script": (
         remove("usr/share/mender/identity/mender-device-identity"),
         "identity",
-        "missing or not executable",
+        "is missing",
     ),
     "stale lock": (stale_lock, "update", "stale lock"),
     "rejected device": (rejected, "authorisation", "no longer accepted"),

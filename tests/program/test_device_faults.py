@@ -144,6 +144,26 @@ def test_sub_updater_that_cannot_run(device: Device, spoil: object) -> None:
     device.wait_status(again, "success")
 
 
+def test_sub_updater_without_its_mode(device: Device) -> None:
+    """A sub-updater that isn't executable still counts: updates fail with the command that corrects it.
+
+    No update module installs them instead, as that could be the wrong way.
+    """
+    script = device.root / "usr/share/mender/install"
+    script.chmod(0o644)
+    (device.root / "usr/share/mender/modules/v3").mkdir(parents=True)
+    device.write_script("usr/share/mender/modules/v3/rootfs-image", f"touch '{device.root}/module'")
+    deployment = device.deploy("release-2")
+    daemon = device.daemon()
+    problem = f"{script} is not executable: its mode is 0644; run 'chmod 755 {script}', or remove it"
+    daemon.wait_for(f"no update can be installed: {problem}")
+    device.wait_status(deployment, "failure")
+    assert f"cannot install updates: {problem}" in device.log_of(deployment)
+    assert not (device.root / "module").exists()
+    assert f"updates by     the sub-updater, because {script} exists" in device.call("status").stdout
+    assert 0 == daemon.stop()
+
+
 WRONG_CONFIGURATIONS = {
     "no JSON": ("{\n  oops}", "is not valid JSON: line 2, column 3"),
     "no object": ("[]", "must contain a JSON object"),
@@ -196,7 +216,7 @@ def test_missing_device_type(device: Device) -> None:
     path = device.data / "device_type"
     path.unlink()
     daemon = device.daemon()
-    daemon.wait_for(f"cannot read {path}")
+    daemon.wait_for(f"cannot find the device type in {path}; run 'mender-python-client --root {device.root} setup")
     assert not any(one.kind == "next" for one in device.server.requests)
     path.write_text("device_type=testdev\n")
     wait_until(lambda: any(one.kind == "next" for one in device.server.requests))

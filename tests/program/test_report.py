@@ -46,7 +46,7 @@ def test_one_command_ends_the_deployment_of_a_dead_sub_updater(device: Device, h
     Until then daemon, ``status`` and ``doctor`` say the same.
     """
     died = "the sub-updater died without reporting, or is waiting for a reboot"
-    what_to_do = "run 'mender-python-client report --failure'"
+    what_to_do = f"run 'mender-python-client --root {device.root} report --failure'"
     daemon = device.daemon()
     daemon.wait_for("[UPD12]")
     assert 0 == daemon.stop()

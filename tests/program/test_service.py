@@ -273,6 +273,18 @@ def test_text_lines_name_the_deployment_once(device: Device) -> None:
     assert {1} == {line.count(deployment) for line in daemon.text.splitlines() if deployment in line}
 
 
+def test_modules_in_a_directory(device: Device) -> None:
+    """With ``--root``, the daemon warns at its start about update modules, but not about a sub-updater or scripts."""
+    daemon = device.daemon()
+    daemon.wait_for("inventory sent")
+    assert (0, False) == (daemon.stop(), "FIL23" in daemon.text)
+    (device.root / "usr/share/mender/modules/v3").mkdir(parents=True)
+    device.write_script("usr/share/mender/modules/v3/single-file", "exit 0")
+    again = device.daemon()
+    again.wait_for("inventory sent")
+    assert (0, 1) == (again.stop(), again.text.count("[FIL23]"))
+
+
 def test_metrics_file(device: Device) -> None:
     """The daemon writes its metrics to the given file, below the root directory."""
     file = device.root / "mender.prom"
@@ -280,6 +292,16 @@ def test_metrics_file(device: Device) -> None:
     wait_until(lambda: file.exists() and "mender_client_polls_total 1" in file.read_text())
     assert 0 == daemon.stop()
     assert 'mender_client_state{state="stopped"} 1' in file.read_text()
+
+
+def test_metrics_file_without_a_directory(device: Device) -> None:
+    """If the directory of the metrics file is missing, a warning says so, and names no deployment, even during one."""
+    deployment = device.deploy("release-2")
+    daemon = device.daemon("--metrics-file", "/no/mender.prom")
+    assert 0 == daemon.wait_exit()
+    (line,) = [one for one in daemon.text.splitlines() if "mender.prom" in one]
+    assert f"cannot write {device.root}/no/mender.prom: No such file or directory; make its directory [STO10]" in line
+    assert deployment not in line
 
 
 def test_status_of_a_killed_daemon(device: Device) -> None:
@@ -295,6 +317,19 @@ def test_status_of_a_killed_daemon(device: Device) -> None:
     again = device.daemon()
     wait_until(lambda: '"polls": 2' in (device.data / "status.json").read_text())
     assert f"pid {again.pid}, since" in device.run("status").stdout
+
+
+def test_status_after_a_quick_sub_updater(device: Device) -> None:
+    """If the sub-updater has removed the lock before the daemon exits, status says that the daemon stopped."""
+    body = 'read pid <"$MENDER_ROOT/pid"\nkill -STOP $pid\nrm -f "$MENDER_DATA_DIR/update.lock"\nkill -CONT $pid'
+    device.write_script("usr/share/mender/install", body)
+    daemon = device.daemon()
+    device.write("pid", f"{daemon.pid}\n")
+    device.deploy("release-2")
+    assert 0 == daemon.wait_exit()
+    said = device.run("status").stdout
+    assert "killed" not in said
+    assert "not running; it st" in said  # it stopped, or it started the sub-updater
 
 
 def test_follow_ends_with_ctrl_c(device: Device) -> None:

@@ -385,3 +385,21 @@ def test_scripts_that_fail_are_followed_by_the_rest(tmp_path: Path) -> None:
     bench.calls()
     bench.does("commit")
     assert 2 == bench.calls().count("ArtifactCommit_Leave")
+
+
+def test_module_in_a_directory(tmp_path: Path) -> None:
+    """A command that runs update modules with ``--root`` warns once that they are not confined to the directory."""
+    bench = Bench(tmp_path)
+    done = bench.run("install", bench.artifact())
+    assert (0, 1) == (done.returncode, done.stderr.count("[FIL23]"))
+    assert (
+        f"update modules and state scripts are not confined to {tmp_path}: they may change this machine" in done.stderr
+    )
+
+
+def test_modules_that_heed_the_directory(tmp_path: Path) -> None:
+    """There is no such warning if the only update modules are those of the client that heed the directory."""
+    bench = Bench(tmp_path)
+    modules = tmp_path / "usr/share/mender/modules/v3"
+    (modules / "app").rename(modules / "rootfs-image")
+    assert "[FIL23]" not in bench.run("commit").stderr

@@ -140,7 +140,7 @@ def test_torn_line(log: DeploymentLogFile, logger: logging.Logger, tmp_path: Pat
 def test_what_report_says_stands_once(log: DeploymentLogFile, logger: logging.Logger, tmp_path: Path) -> None:
     """The reason for a failure is recorded, and the same line in the sub-updater's output is left out.
 
-    Another line of the client in that output has its level, and no second timestamp.
+    Another line of the client in that output has its level, and no second timestamp. It follows as in that output.
     """
     log.begin("d1")
     logger.error("the sub-updater reports failure: no room on B")
@@ -153,8 +153,8 @@ def test_what_report_says_stands_once(log: DeploymentLogFile, logger: logging.Lo
     (tmp_path / "sub-updater.log").write_text(output)
     begins, *rest = texts(log)
     reported = "the sub-updater reports failure: no room on B"
-    assert ["another line of the client", "it said: no room on B", reported] == rest
-    assert "warning" == [message.level for message in log.messages("d1")][1]
+    assert [reported, "another line of the client", "it said: no room on B"] == rest
+    assert "warning" == [message.level for message in log.messages("d1")][2]
     assert "deployment d1 begins" == begins
 
 
@@ -168,6 +168,68 @@ def test_the_cause_comes_first(log: DeploymentLogFile, logger: logging.Logger, t
     assert ["deployment d1 begins", "started", "no room on B", "deployment d1 failed: no report"] == texts(log)
     times = [message.timestamp for message in log.messages("d1")]
     assert sorted(times) == times
+
+
+def recorded(text: str, moment: str, level: str = "info") -> str:
+    """A line of the log as it is on disk."""
+    return json.dumps({"timestamp": moment, "level": level, "message": text, "deployment_id": "d1"}) + "\n"
+
+
+def written(log: DeploymentLogFile) -> list[str]:
+    """The recorded messages with their times, to the second."""
+    return [f"{message.timestamp:%H:%M:%S} {message.message}" for message in log.messages("d1")]
+
+
+def test_times_of_the_sub_updater(log: DeploymentLogFile, tmp_path: Path) -> None:
+    """The sub-updater's output is ordered by time among the client's lines.
+
+    A line without a time has that of the next line in that output that has one, and the last ones have the time of the
+    last change of the file.
+    """
+    (tmp_path / "deployment.log").write_text(
+        recorded("installation started", "2026-03-01T10:00:00.500+00:00")
+        + recorded("the client was restarted", "2026-03-01T10:02:00.000+00:00")
+        + recorded("deployment d1: the sub-updater reports failure", "2026-03-01T10:05:00.300+00:00", "error")
+    )
+    output = tmp_path / "sub-updater.log"
+    output.write_text(
+        "begins\n"
+        "2026-03-01T10:01:00Z INFO    the gate is closed\n"
+        "no room on B\n"
+        "2026-03-01T10:05:00Z ERROR   deployment d1: the sub-updater reports failure\n"
+        "2026-03-01T10:05:00Z INFO    deployment d1: reported status failure\n"
+        "2026-99-01T10:05:00Z INFO    no time\n"
+        "bye\n"
+    )
+    os.utime(output, (datetime(2026, 3, 1, 10, 6, tzinfo=timezone.utc).timestamp(),) * 2)
+    assert [
+        "10:00:00 installation started",
+        "10:01:00 begins",
+        "10:01:00 the gate is closed",
+        "10:02:00 the client was restarted",
+        "10:05:00 no room on B",
+        "10:05:00 deployment d1: the sub-updater reports failure",
+        "10:05:00 deployment d1: reported status failure",
+        "10:06:00 2026-99-01T10:05:00Z INFO    no time",
+        "10:06:00 bye",
+    ] == written(log)
+
+
+def test_output_without_times(log: DeploymentLogFile, tmp_path: Path) -> None:
+    """If no line of the sub-updater's output has a time, the output precedes what the client logged after its end."""
+    (tmp_path / "deployment.log").write_text(
+        recorded("installation started", "2026-03-01T10:00:00.500+00:00")
+        + recorded("deployment d1 failed: no report", "2026-03-01T10:05:00.300+00:00", "warning")
+    )
+    output = tmp_path / "sub-updater.log"
+    output.write_text("begins\nno room on B\n")
+    os.utime(output, (datetime(2026, 3, 1, 10, 4, tzinfo=timezone.utc).timestamp(),) * 2)
+    assert [
+        "10:00:00 installation started",
+        "10:04:00 begins",
+        "10:04:00 no room on B",
+        "10:05:00 deployment d1 failed: no report",
+    ] == written(log)
 
 
 def test_zones(log: DeploymentLogFile, tmp_path: Path) -> None:

@@ -109,7 +109,9 @@ def test_write_is_never_half_seen(tmp_path: Path) -> None:
 
 def test_write_without_a_directory(tmp_path: Path) -> None:
     """If the directory is missing, the error names the file."""
-    with pytest.raises(StorageError, match=r"^cannot write .*/no/state: No such file or directory \[STO10\]$"):
+    with pytest.raises(
+        StorageError, match=r"^cannot write .*/no/state: No such file or directory; make its directory \[STO10\]$"
+    ):
         write_atomic(tmp_path / "no" / "state", b"x")
 
 

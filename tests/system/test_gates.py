@@ -117,7 +117,7 @@ def test_programs(tmp_path: Path) -> None:
 
 
 FAULTS = {
-    "missing": ("exit 0", 0o000, "cannot run /gate: /gate is missing or not executable"),
+    "missing": ("exit 0", 0o000, "cannot run /gate: /gate is missing"),
     "written by others": ("exit 0", 0o777, "cannot run /gate: everybody can write to /gate"),
     "killed": ("kill -9 $$", 0o755, "cannot use /gate: it was killed by signal 9"),
 }

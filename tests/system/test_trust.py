@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -201,14 +202,19 @@ def test_root_directory_that_is_missing(tmp_path: Path) -> None:
 
 
 def test_program(trust: Trust, file: Path) -> None:
-    """A program must be executable, and no other user may be able to change it."""
-    assert f"{file} is missing or not executable; install the program there, with mode 755" == told(
-        trust.program_problem(file)
-    )
+    """A program must be an executable file, and no other user may be able to change it."""
+    file.chmod(0o644)
+    assert f"{file} is not executable: its mode is 0644; run 'chmod 755 {file}'" == told(trust.program_problem(file))
     file.chmod(0o755)
     assert trust.program_problem(file) is None
     file.chmod(0o757)
     assert told(trust.program_problem(file)).startswith("everybody can write")
+    file.unlink()
+    assert f"{file} is missing; install the program there, with mode 755" == told(trust.program_problem(file))
+    assert f"{file} is missing; install it" == told(trust.program_problem(file, "install it"))
+    file.symlink_to(file.with_name("nothing"))
+    assert f"{file} is not a file; install it" == told(trust.program_problem(file, "install it"))
+    assert f"{file.parent} is not a file; install it" == told(trust.program_problem(file.parent, "install it"))
 
 
 class TestExposure:
@@ -249,6 +255,26 @@ class TestExposure:
 
 
 @needs_root
+def test_program_for_its_owner_only() -> None:
+    """If only others can execute a program, or nobody in spite of its mode, the remedy names the other cause, too."""
+    code = (
+        "import os, pathlib, shlex, sys; from mender_client.system.trust import Trust\n"
+        f"os.setgid({STRANGER}); os.setuid({STRANGER})\n"
+        "print(Trust.below(pathlib.Path('/')).program_problem(pathlib.Path(sys.argv[1])))"
+    )
+    with tempfile.TemporaryDirectory(dir="/tmp") as directory:  # other users can't enter that of pytest
+        script = Path(directory) / "program"
+        script.parent.chmod(0o755)
+        script.write_text("")
+        script.chmod(0o700)
+        done = subprocess.run([sys.executable, "-c", code, str(script)], capture_output=True, text=True, check=True)
+    assert (
+        f"{script} is not executable: its mode is 0700; run 'chmod 755 {script}', and check that its file"
+        in done.stdout
+    )
+
+
+@needs_root
 def test_program_out_of_reach(directory: Path) -> None:
     """A program in a directory that the client may not enter is reported as missing, and no exception is raised."""
     code = (
@@ -263,7 +289,4 @@ def test_program_out_of_reach(directory: Path) -> None:
     script.write_text("")
     script.chmod(0o755)
     done = subprocess.run([sys.executable, "-c", code, str(script)], capture_output=True, text=True, check=True)
-    assert (
-        f"{script} is missing or not executable; install the program there, with mode 755 [FIL11]|None|None\n"
-        == done.stdout
-    )
+    assert f"{script} is missing; install the program there, with mode 755 [FIL11]|None|None\n" == done.stdout

@@ -7,8 +7,9 @@ import sys
 from mender_client import TYPE_CHECKING
 from mender_client.commandline import Options
 
+from .command import PROGRAM, command_of
 from .exitcodes import ExitCode
-from .loading import PROGRAM, command_of, load, passphrase, paths_of, start
+from .loading import load, passphrase, paths_of, start
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -115,7 +116,7 @@ def setup(options: Options) -> ExitCode:
     code = set_up(setup_options_of(options), paths, unlock, is_agreed=options.yes)
     if code is ExitCode.DONE and not options.image:  # the findings of doctor do not change the exit code
         set_up_logging(level=options.log_level or "critical", file=options.log_file, is_syslog_wanted=False)
-        print_summary(paths, passphrase=unlock)
+        print_summary(paths, passphrase=unlock, command=command_of(options))
     return code
 
 
@@ -207,6 +208,7 @@ def report(options: Options) -> ExitCode:
         reporter_deployment_id=os.environ.get("MENDER_DEPLOYMENT_ID", ""),
         timeout_seconds=options.timeout,
         passphrase=passphrase(options, paths),
+        command=command_of(options),
     )
 
 
@@ -240,8 +242,10 @@ def doctor(options: Options) -> ExitCode:
     if options.devices is not None and options.device is None:
         from .gateway.show import check_devices
 
-        return check_devices(*_gateway_paths(options), passphrase(options, paths), is_json=options.json)
-    return run_doctor(paths, passphrase=passphrase(options, paths), is_json=options.json)
+        return check_devices(
+            *_gateway_paths(options), passphrase(options, paths), is_json=options.json, command=command_of(options)
+        )
+    return run_doctor(paths, passphrase=passphrase(options, paths), is_json=options.json, command=command_of(options))
 
 
 def _gateway_paths(options: Options) -> tuple[Paths, Path]:

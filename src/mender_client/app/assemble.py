@@ -21,7 +21,7 @@ from mender_client.system.trust import Trust
 
 from .config import Config
 from .host import Host
-from .installer import chooses_sub_updater, has_configuration_module, module_problem
+from .installer import chooses_sub_updater, has_configuration_module, module_problem, sub_updater_problem
 from .parts import deployment_log, own_program, verify_keys
 from .paths import Paths
 from .server_parts import ServerParts
@@ -215,7 +215,7 @@ class DeviceParts(ServerParts):
             },
             lock=self.lock,
             processes=SystemProcesses(paths.sub_updater_log, self._announce),
-            find_problem=Trust.below(paths.root).program_problem,
+            find_problem=lambda _: sub_updater_problem(config, paths, Trust.below(paths.root)),
         )
 
     @cached_property

@@ -10,6 +10,7 @@ from mender_client import TYPE_CHECKING, commandline
 from mender_client.commandline import Program
 from mender_client.errors import ConfigError, Diagnostic, Interrupted, MenderError
 
+from .command import command_of, completed
 from .commands import CLIENT
 from .exitcodes import ExitCode
 
@@ -35,12 +36,12 @@ def main(arguments: Sequence[str] | None = None, program: Program = CLIENT) -> i
         return code
     except ConfigError as error:
         for problem in error.problems:
-            print(f"{program.name}: {problem}", file=sys.stderr)
+            print(f"{program.name}: {completed(str(problem), command_of(options))}", file=sys.stderr)
         return ExitCode.CONFIGURATION
     except Interrupted:
         return ExitCode.DONE
     except MenderError as error:
-        print(f"{program.name}: {error}", file=sys.stderr)
+        print(f"{program.name}: {completed(str(error), command_of(options))}", file=sys.stderr)
         return ExitCode.FAILED
     except KeyboardInterrupt:
         return 130

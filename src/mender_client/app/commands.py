@@ -8,8 +8,8 @@ from mender_client import __version__
 from mender_client.commandline import Argument, Command, OneOf, Part, Program
 
 from . import actions
+from .command import PROGRAM
 from .decision_commands import DECISIONS
-from .loading import PROGRAM
 
 
 def _setup_arguments() -> Sequence[Part]:
@@ -167,7 +167,7 @@ COMMANDS: tuple[Command, ...] = (
         ),
         more="The daemon polls, and installs the update. Without a running daemon, the command asks the server whether "
         "there is an update, and installs nothing. With --wait, exit code 0 means that an update was handed over or is "
-        "installed, 2 that there is none, and 1 that the poll or the update has failed.",
+        "installed, 2 that there is none or that it waits at a gate, and 1 that the poll or the update has failed.",
     ),
     Command(
         "send-inventory",
@@ -223,7 +223,9 @@ COMMON = (
         "--fallback-config", metavar="FILE", help="fallback configuration (default: mender.conf in the data directory)"
     ),
     Argument("-d", "--data", metavar="DIR", help="data directory (default: /var/lib/mender)"),
-    Argument("--root", metavar="DIR", help="directory that all paths are below; for tests, containers and images"),
+    Argument(
+        "--root", metavar="DIR", help="directory that the client's paths are below; doesn't confine update modules"
+    ),
     Argument("--devices", metavar="DIR", help="where a gateway's devices are described (default: /etc/mender/devices)"),
     Argument("--device", metavar="NAME", help="a device of the gateway, instead of this machine"),
     Argument("-l", "--log-level", metavar="LEVEL", type=_log_level, help="debug, info, warning, error or critical"),

@@ -12,6 +12,7 @@ from contextlib import closing, suppress
 
 from mender_client import TYPE_CHECKING, __version__
 from mender_client.core.client_status import STOPPED, ClientStatus
+from mender_client.core.machine import State
 from mender_client.errors import ConfigError, Diagnostic, Interrupted, MenderError
 from mender_client.system.connection import Timeouts
 from mender_client.system.files import DaemonLock, make_directory, remove_stale_files
@@ -22,8 +23,9 @@ from .assemble import DeviceParts
 from .config import Config
 from .devicekey import device_key, prepare_key
 from .exitcodes import ExitCode
+from .file_checks import identity_problem
 from .host import Host
-from .installer import installer_problems, installer_reason
+from .installer import installer_problems, installer_reason, root_warning
 from .logs import kept_on_failure, reopen_log_files
 from .observers import Observers
 from .paths import Paths
@@ -133,11 +135,13 @@ def _check_programs(config: Config, paths: Paths) -> None:
     """Warn about missing programs at the start rather than when an update is due."""
     trust = Trust.below(paths.root)
     found = dict(installer_problems(config, paths, trust))
-    if (problem := trust.program_problem(paths.identity_script)) is not None:
+    if (problem := identity_problem(paths, trust)) is not None:
         found[problem] = "the device has no identity"
     for problem, consequence in found.items():
         _logger.warning("%s", Diagnostic("FIL05", f"{consequence}: {problem.text}", problem.remedy))
     _logger.info("updates are installed by %s", installer_reason(config, paths))
+    if (warning := root_warning(paths)) is not None:
+        _logger.warning("%s", warning)
 
 
 def _take_bootstrap(config: Config, paths: Paths) -> None:
@@ -194,6 +198,8 @@ class _Daemon:
                 wait = self._parts.agent.step()
                 if self._lock.is_exiting:  # even if the sub-updater has finished: it starts the client again
                     _logger.info("exiting; the sub-updater starts the client again when it is done")
+                    if self._parts.tracker.client_status.doing != State.INSTALLING.value:  # then it has finished
+                        self._parts.tracker.does(STOPPED)
                     return ExitCode.DONE
                 if self._notifier is not None and self._notifier.has_said_stopping:
                     text = "exiting: starting the sub-updater failed after the service manager was notified"

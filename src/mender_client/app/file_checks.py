@@ -26,6 +26,12 @@ class FileFindings:
     warnings: tuple[Diagnostic, ...]
 
 
+def identity_problem(paths: Paths, trust: Trust) -> Diagnostic | None:
+    """Why the identity script can't or must not be run; None when it may."""
+    with_setup = "" if paths.is_of_gateway else " ('mender-python-client setup --install-scripts' installs one)"
+    return trust.program_problem(paths.identity_script, f"install an identity script there, with mode 755{with_setup}")
+
+
 def check_configuration_files(paths: Paths) -> None:
     """Refuse configuration files that another user could have written, before they are read.
 

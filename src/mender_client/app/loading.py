@@ -6,6 +6,7 @@ from mender_client import TYPE_CHECKING
 from mender_client.commandline import Options
 from mender_client.dataclass import replace
 
+from .command import command_of
 from .paths import Paths
 
 if TYPE_CHECKING:
@@ -26,18 +27,6 @@ def paths_of(options: Options) -> Paths:
     from .gateway.select import paths_of_device
 
     return paths_of_device(options.device, paths, devices_directory(options.devices, paths.root))
-
-
-PROGRAM = "mender-python-client"
-_PLACES = ("root", "data", "devices", "device")
-
-
-def command_of(options: Options) -> str:
-    """The shell command that calls the program for the device that the common options select."""
-    import shlex  # imported only where a command is shown
-
-    given = ((f"--{name}", value) for name in _PLACES if (value := getattr(options, name, None)) is not None)
-    return shlex.join([PROGRAM, *(word for pair in given for word in pair)])
 
 
 def start(options: Options, *, is_server_needed: bool = True, is_daemon: bool = False) -> tuple[Config, Paths]:
@@ -73,6 +62,7 @@ def load(options: Options, paths: Paths, *, is_server_needed: bool, is_daemon: b
         file=options.log_file,
         is_syslog_wanted=is_daemon and not options.no_syslog,
         is_json=options.log_format == "json",
+        command=command_of(options),
     )
     for warning in (*loaded.warnings, *check_files(loaded.config, paths, options.passphrase_file)):
         logging.getLogger(__name__).warning("%s", warning)

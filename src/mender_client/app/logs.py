@@ -17,6 +17,8 @@ from mender_client.errors import ConfigError, Diagnostic
 from mender_client.system.deploymentlog import RECORDER, current_deployment
 from mender_client.system.files import open_named
 
+from .command import PROGRAM, completed
+
 _logger = logging.getLogger(__name__)
 
 LEVELS = {
@@ -97,7 +99,24 @@ def _one_line(text: str) -> str:
     return "".join(character if character.isprintable() else "?" for character in text)
 
 
-def set_up_logging(*, level: str, file: str | None, is_syslog_wanted: bool, is_json: bool = False) -> None:
+class _Completer(logging.Filter):
+    """Completes the commands in messages; as a filter of the first handler, it does so for all of them."""
+
+    def __init__(self, command: str) -> None:
+        super().__init__()
+        self._command = command
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        message, device = record.getMessage(), _DEVICE.get()
+        if PROGRAM in message:
+            command = f"{self._command} --device {device}" if device else self._command
+            record.msg, record.args = completed(message, command), ()
+        return True
+
+
+def set_up_logging(
+    *, level: str, file: str | None, is_syslog_wanted: bool, is_json: bool = False, command: str = PROGRAM
+) -> None:
     """Send the package's log lines to a file if one is given, otherwise to standard error, and to syslog if wanted.
 
     Args:
@@ -106,12 +125,14 @@ def set_up_logging(*, level: str, file: str | None, is_syslog_wanted: bool, is_j
         is_syslog_wanted: whether to log to syslog as well; ignored if there is no syslog, or if standard error is the
             journal.
         is_json: whether to write JSON lines to standard error or to the file.
+        command: the command that calls the program for this device.
 
     Raises:
         ConfigError: the log file can't be opened.
     """
     logging.raiseExceptions = False  # a line that can't be written, on a full disk, is lost without a traceback
     handlers = [_main_handler(file, is_json=is_json)]
+    handlers[0].addFilter(_Completer(command))
     if is_syslog_wanted and not _is_journal() and SYSLOG_SOCKET.is_socket():
         handlers.append(_SyslogHandler())
     logger = logging.getLogger("mender_client")

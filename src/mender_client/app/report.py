@@ -18,6 +18,7 @@ from mender_client.system.keys import Passphrase, no_passphrase
 from mender_client.system.process import ProgramError
 
 from .assemble import DeviceParts
+from .command import PROGRAM, completed
 from .config import Config
 from .devicekey import device_key
 from .exitcodes import ExitCode
@@ -37,6 +38,7 @@ def report(
     reporter_deployment_id: str = "",
     timeout_seconds: float,
     passphrase: Passphrase = no_passphrase,
+    command: str = PROGRAM,
 ) -> ExitCode:
     """Store the outcome of the update in progress, and report it to the server.
 
@@ -51,6 +53,7 @@ def report(
         reporter_deployment_id: the deployment that the reporting sub-updater was started for; empty when unknown.
         timeout_seconds: how long to try to send the report.
         passphrase: unlocks the device key.
+        command: the command that calls the program for this device.
 
     Returns:
         DONE when the server has it, KEPT when the daemon will send it later, NOTHING when no update is in progress,
@@ -67,15 +70,17 @@ def report(
         offline = Host(Config(), paths, environment={})
         with closing(DeviceParts(offline, replace(config, auth_private_key=""), paths)) as parts:
             code = _store(parts, reporter_deployment_id, status, reason)
-        return _keep(error, status) if code is ExitCode.DONE else code
+        return _keep(error, status, command) if code is ExitCode.DONE else code
     with closing(DeviceParts(host, config, paths, key=key)) as parts:
         code = _store(parts, reporter_deployment_id, status, reason)
         if code is not ExitCode.DONE:
             return code
-        code = _report(parts, status, reason, timeout_seconds=timeout_seconds)
-        if code is ExitCode.DONE and status is Status.FAILURE and not reporter_deployment_id:
+        failure = _report(parts, status, reason, timeout_seconds=timeout_seconds)
+        if failure is not None:
+            return _keep(failure, status, command)
+        if status is Status.FAILURE and not reporter_deployment_id:
             _free(parts)
-        return code
+        return ExitCode.DONE
 
 
 def _free(parts: DeviceParts) -> None:
@@ -93,19 +98,15 @@ def _free(parts: DeviceParts) -> None:
     print(text, file=sys.stderr)
 
 
-def _report(parts: DeviceParts, status: Status, reason: str, *, timeout_seconds: float) -> ExitCode:
-    code = _send(parts, status, timeout_seconds)
+def _report(parts: DeviceParts, status: Status, reason: str, *, timeout_seconds: float) -> MenderError | None:
+    """Send the report; returns why that failed, None when it was sent."""
+    error = _send(parts, timeout_seconds)
     deployment_id = parts.lock.read()
-    if (
-        code is ExitCode.DONE
-        and status.is_final
-        and deployment_id
-        and parts.journal.load().outcome_of(deployment_id) is None
-    ):
+    if error is None and status.is_final and deployment_id and parts.journal.load().outcome_of(deployment_id) is None:
         # the state file has been damaged meanwhile: the report may be lost, and the server accepts duplicates
         _note(parts, deployment_id, status, reason)
-        code = _send(parts, status, timeout_seconds)
-    return code
+        error = _send(parts, timeout_seconds)
+    return error
 
 
 def _store(parts: DeviceParts, reporter_deployment_id: str, status: Status, reason: str) -> ExitCode:
@@ -148,7 +149,7 @@ def _note(parts: DeviceParts, deployment_id: str, status: Status, reason: str) -
         raise MenderError("REP03", f"cannot report: {error}", remedy="report after the update has begun") from error
 
 
-def _send(parts: DeviceParts, status: Status, timeout_seconds: float) -> ExitCode:
+def _send(parts: DeviceParts, timeout_seconds: float) -> MenderError | None:
     end = parts.clock.monotonic() + timeout_seconds
     backoff = Backoff(_FIRST_RETRY_SECONDS, _LONGEST_RETRY_SECONDS, tries_per_interval=1)
     while True:
@@ -160,10 +161,10 @@ def _send(parts: DeviceParts, status: Status, timeout_seconds: float) -> ExitCod
             backoff = backoff.after_failure()
             wait = backoff.delay_seconds(random=random.random())  # noqa: S311 - jitter is no secret
             if _is_lasting(error) or parts.clock.monotonic() + wait > end:
-                return _keep(error, status)
+                return error
             parts.clock.sleep(wait)
         else:
-            return ExitCode.DONE
+            return None
 
 
 def _is_lasting(error: MenderError) -> bool:
@@ -171,11 +172,11 @@ def _is_lasting(error: MenderError) -> bool:
     return isinstance(error, ConfigError | KeyFileError | ScriptError) and not isinstance(error, ProgramError)
 
 
-def _keep(error: MenderError, status: Status) -> ExitCode:
+def _keep(error: MenderError, status: Status, command: str) -> ExitCode:
     problems = error.problems if isinstance(error, ConfigError) else (error.diagnostic,)
     for problem in problems[:-1]:
-        print(problem, file=sys.stderr)
+        print(completed(str(problem), command), file=sys.stderr)
     what = "outcome" if status.is_final else "status"
     text = f"{problems[-1].text}; the {what} is stored, and the daemon will report it"
-    print(Diagnostic("REP04", text, problems[-1].remedy), file=sys.stderr)
+    print(completed(str(Diagnostic("REP04", text, problems[-1].remedy)), command), file=sys.stderr)
     return ExitCode.KEPT

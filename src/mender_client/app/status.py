@@ -24,13 +24,13 @@ from mender_client.errors import StorageError
 from mender_client.system.files import DaemonLock, LockFile, read_text
 from mender_client.system.snapshot import damaged_files, peek_record, read_client_status
 
+from .command import PROGRAM, completed
 from .config import Config, examine
 from .config.settings import build_config
 from .exitcodes import ExitCode
 from .file_checks import configuration_file_problems
 from .formatting import ago, for_programs, utc
 from .installer import installer_reason
-from .loading import PROGRAM
 from .paths import Paths
 from .sub_updater_process import look_at_sub_updater, stuck_sub_updater_pid
 from .waiting import approval_documents, gate_document, gate_lines, hold_document
@@ -308,7 +308,7 @@ def render(status: Status, *, now: datetime, command: str = PROGRAM) -> list[str
     if status.last_outcome is not None:
         lines.append(("last outcome", _outcome(status.last_outcome)))
     lines += [("set aside", f"{path}: a damaged state file; inspect or remove it") for path in status.damaged_journals]
-    return [f"{word:<15}{printable(text, limit=_LONGEST_LINE)}" for word, text in lines]
+    return [f"{word:<15}{printable(completed(text, command), limit=_LONGEST_LINE)}" for word, text in lines]
 
 
 def _who(status: Status, now: datetime) -> str:

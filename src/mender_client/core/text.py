@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from json import JSONDecodeError
 
 ROUTINE = {"is_routine": True}
-"""The ``extra`` of a log line that is repeated often: the deployment is not named in it."""
+"""The ``extra`` of a log line that is repeated often, or concerns no deployment: the deployment is not named in it."""
 
 _MOST = 1 << 80
 """The largest number of bytes: one from a damaged file may be too large to divide."""

@@ -7,7 +7,6 @@ import logging
 import os
 import re
 import time
-from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
 from contextvars import ContextVar
@@ -21,9 +20,6 @@ from .clock import EARLIEST_PLAUSIBLE_TIME
 from .files import open_own, remove_file, storage_errors
 
 _logger = logging.getLogger(__name__)
-_LAST_LINES = 20
-_CLIENT_LINE = re.compile(r"\S+Z (INFO|WARNING|ERROR) ")
-"""The beginning of one of the client's own log lines on standard error."""
 _MAXIMUM_READ_BYTES = 2 * 1024 * 1024
 _LARGEST_LOG_BYTES = 1024 * 1024
 _KEPT_HEAD_BYTES = 64 * 1024
@@ -135,32 +131,14 @@ class DeploymentLogFile:
     def messages(self, deployment_id: str) -> Iterator[LogMessage]:
         """The recorded lines of this deployment and the output of the sub-updater, one message per line.
 
-        The cause comes first: the line that reports the failure follows the sub-updater's output. The messages of
-        ``report`` are recorded and are in the sub-updater's output as well; they are sent once.
+        The messages of ``report`` are recorded and are in the sub-updater's output as well; they are sent once.
         """
         if self.recorded_id() not in (deployment_id, None):
-            return
-        said: deque[str] = deque(maxlen=_LAST_LINES)
-        end: LogMessage | None = None
-        last = datetime.now(timezone.utc)
-        for message in self._recorded():
-            if end is not None:
-                yield end
-            end, last = message, message.timestamp if end is None else end.timestamp
-            said.append(message.message)
-        if end is not None and end.level == "info":
-            yield end
-            last = end.timestamp
-            end = None
-        for line in _lines(self._sub_updater_log):
-            text = line.decode("utf-8", "replace").strip()
-            ours = _CLIENT_LINE.match(text)
-            if ours is None and text:
-                yield LogMessage(last, "info", text)
-            elif ours is not None and not any(text.endswith(one) for one in said):
-                yield LogMessage(last, ours.group(1).lower(), text[ours.end() :].strip())
-        if end is not None:
-            yield end
+            return iter(())
+        from .mergedlog import merge  # imported only when a log is read, to save memory
+
+        output = _read(self._sub_updater_log, _MAXIMUM_READ_BYTES, is_end=True)
+        return merge(self._recorded, output, _modified(self._sub_updater_log))
 
     def _recorded(self) -> Iterator[LogMessage]:
         for line in _lines(self._path):
@@ -232,3 +210,10 @@ def _read(path: Path, limit: int, *, is_end: bool) -> bytes:
             file.seek(max(0, os.fstat(file.fileno()).st_size - limit))
         return file.read(limit)
     return b""
+
+
+def _modified(path: Path) -> datetime:
+    """When a file was changed last; now if that can't be read."""
+    with suppress(OSError, ValueError, OverflowError):
+        return datetime.fromtimestamp(path.lstat().st_mtime, timezone.utc)
+    return datetime.now(timezone.utc)

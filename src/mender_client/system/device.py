@@ -120,11 +120,17 @@ class ScriptedDevice:
         """As the port says; polling with a wrong device type would make deployments fail."""
         if self.device_type:
             return replace(self.software(), device_type=self.device_type)
-        pairs = parse_key_value_file(read_text(self.device_type_file))
+        try:
+            pairs = parse_key_value_file(read_text(self.device_type_file))
+        except StorageError as error:
+            if not isinstance(error.__cause__, FileNotFoundError):
+                raise
+            pairs = ()
         device_type = next((value for name, value in pairs if name == "device_type"), "")
         if not device_type:
             text = f"cannot find the device type in {self.device_type_file}"
-            raise StorageError("IDN13", text, remedy="add a line device_type=TYPE")
+            remedy = "run 'mender-python-client setup --device-type TYPE', or add a line device_type=TYPE"
+            raise StorageError("IDN13", text, remedy=remedy)
         return replace(self.software(), device_type=device_type)
 
     def software(self) -> Provides:

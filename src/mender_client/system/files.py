@@ -44,7 +44,8 @@ def storage_errors(action: str, path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         text = f"cannot {action} {path}: {error.strerror or error}"
-        remedy = permission_remedy(error, path) or _REMEDIES.get(error.errno or 0, "")
+        missing = "make its directory" if isinstance(error, FileNotFoundError) and action == "write" else ""
+        remedy = permission_remedy(error, path) or _REMEDIES.get(error.errno or 0, missing)
         raise StorageError("STO10", text, remedy=remedy) from error
 
 

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mender_client.core.client_status import ClientStatus
+from mender_client.core.text import ROUTINE
 from mender_client.dataclass import asdict
 from mender_client.errors import StorageError
 
@@ -41,7 +42,8 @@ class PublishedFile:
             write_atomic(self._path, data, mode=self._mode, is_durable=False)
         except StorageError as error:
             failure = str(error)
-            _logger.log(logging.WARNING if failure != self._failure else logging.DEBUG, "%s", failure)
+            level = logging.WARNING if failure != self._failure else logging.DEBUG
+            _logger.log(level, "%s", failure, extra=ROUTINE)  # it doesn't concern a deployment
             self._failure = failure
         else:
             self._failure, self._written = "", hash(data)

@@ -55,11 +55,21 @@ class Trust:
                 return problem
         return None
 
-    def program_problem(self, path: Path) -> Diagnostic | None:
-        """Why a program can't or must not be run; None if it may."""
-        if not os.path.isfile(path) or not os.access(path, os.X_OK):
-            remedy = "install the program there, with mode 755"
-            return Diagnostic("FIL11", f"{path} is missing or not executable", remedy)
+    def program_problem(
+        self, path: Path, remedy: str = "install the program there, with mode 755"
+    ) -> Diagnostic | None:
+        """Why a program can't or must not be run; None if it may.
+
+        Args:
+            path: the program.
+            remedy: what to do if it is missing.
+        """
+        if not os.path.isfile(path):
+            if os.path.lexists(path):
+                return Diagnostic("FIL21", f"{path} is not a file", remedy)
+            return Diagnostic("FIL11", f"{path} is missing", remedy)
+        if not os.access(path, os.X_OK):
+            return _not_executable(path)
         return self.permission_problem(path)
 
     def exposure(self, path: Path) -> Diagnostic | None:
@@ -125,6 +135,18 @@ class Trust:
         except OSError:
             return state.st_gid in self.owners
         return False
+
+
+def _not_executable(path: Path) -> Diagnostic:
+    """Why a file can't be executed, which may have another reason than its mode."""
+    try:
+        mode = stat.S_IMODE(path.stat().st_mode)
+    except OSError:
+        mode = 0  # it has just been removed
+    remedy = f"run 'chmod 755{_quoted(path)}'"
+    if mode & (stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH):
+        remedy += ", and check that its file system is not mounted with the option noexec"
+    return Diagnostic("FIL22", f"{path} is not executable: its mode is {mode:04o}", remedy)
 
 
 def _quoted(path: Path) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
 from pathlib import Path
 
+from mender_client.app.file_checks import identity_problem
 from mender_client.app.formatting import span
 from mender_client.app.sub_updater_process import look_at_sub_updater, stuck_sub_updater_pid
 from mender_client.core.client_status import ClientStatus, Failure
@@ -35,7 +36,7 @@ def identity(context: DiagnosticContext) -> Iterator[CheckResult]:
     """The identity script works, and its output is unique to this device."""
     script = context.paths.identity_script
     is_run = context.paths.identity_values is None
-    if is_run and (problem := context.trust.program_problem(script)):
+    if is_run and (problem := identity_problem(context.paths, context.trust)):
         yield reported(Verdict.FAULT, problem)
         return
     try:
@@ -117,7 +118,7 @@ def update(context: DiagnosticContext) -> Iterator[CheckResult]:
             yield warning(standalone.text, "finish it with 'mender-python-client commit', 'rollback' or 'resume'")
         elif decisions is not None and decisions.hold is not None:
             found = f"{described or 'none in progress'}; all updates are {decisions.hold.text}{before}"
-            yield warning(found, "mender-python-client continue --all")
+            yield warning(found, "'mender-python-client continue --all' ends this")
         else:
             yield ok(described or f"none in progress{before}")
         return
@@ -214,7 +215,8 @@ def unit_results(sub_updater: Path, is_enabled: Callable[[str], bool]) -> Iterat
     if is_enabled(BOOT_UNIT):
         yield ok(f"{BOOT_UNIT} is enabled")
     else:
-        remedy = f"run 'systemctl enable {BOOT_UNIT}'; 'setup --install-sub-updater --install-unit' installs it"
+        installs = "'mender-python-client setup --install-sub-updater --install-unit' installs it"
+        remedy = f"run 'systemctl enable {BOOT_UNIT}'; {installs}"
         yield fault(f"{BOOT_UNIT} is not enabled: no update would be committed", remedy)
 
 

@@ -176,7 +176,7 @@ def device_type(context: DiagnosticContext) -> Iterator[CheckResult]:
         return
     path = context.config.device_type_file
     file = context.paths.below_root(path) if path else context.paths.device_type
-    remedy = f"write a line device_type=TYPE into {file}"
+    remedy = f"run 'mender-python-client setup --device-type TYPE', or write a line device_type=TYPE into {file}"
     try:
         pairs = parse_key_value_file(read_text(file))
     except MenderError as error:

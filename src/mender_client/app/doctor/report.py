@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 
+from mender_client.app.command import completed
 from mender_client.app.exitcodes import ExitCode
 from mender_client.app.paths import Paths
 from mender_client.core.text import printable
@@ -56,13 +57,19 @@ _Results = list[tuple[str, CheckResult]]
 """Results with the names of their checks."""
 
 
-def run_doctor(paths: Paths, *, passphrase: Passphrase, is_json: bool = False) -> ExitCode:
+def run_doctor(paths: Paths, *, passphrase: Passphrase, is_json: bool, command: str) -> ExitCode:
     """Check the device and print the results.
+
+    Args:
+        paths: the device's files.
+        passphrase: unlocks the device key.
+        is_json: print JSON.
+        command: the command that calls the program for this device.
 
     Returns:
         FAILED when there is a fault.
     """
-    results = _run_checks(paths, passphrase)
+    results = _run_checks(paths, passphrase, command)
     if is_json:
         print(json.dumps([{"check": name, **asdict(result)} for name, result in results], indent=1))
     else:
@@ -70,32 +77,35 @@ def run_doctor(paths: Paths, *, passphrase: Passphrase, is_json: bool = False) -
     return ExitCode.FAILED if any(result.verdict is Verdict.FAULT for _, result in results) else ExitCode.DONE
 
 
-def print_summary(paths: Paths, *, passphrase: Passphrase) -> None:
-    """Check the device and print what needs attention, and whether the server accepts the device."""
+def print_summary(paths: Paths, *, passphrase: Passphrase, command: str) -> None:
+    """Check the device and print what needs attention, and whether the server accepts the device.
+
+    Arguments as for ``run_doctor``.
+    """
     print("doctor:", flush=True)  # an unresponsive server delays the results
-    results = _run_checks(paths, passphrase)
+    results = _run_checks(paths, passphrase, command)
     shown = [(name, result) for name, result in results if result.verdict in _NOTEWORTHY or name == "authorisation"]
-    print("\n".join([*_lines(shown), f"{_summary(results)}; run 'mender-python-client doctor' for the full report"]))
+    print("\n".join([*_lines(shown), f"{_summary(results)}; run '{command} doctor' for the full report"]))
 
 
-def find_faults(paths: Paths, *, passphrase: Passphrase) -> list[tuple[str, CheckResult]]:
-    """The warnings and faults of a device, from checks that don't contact a server."""
+def find_faults(paths: Paths, *, passphrase: Passphrase, command: str) -> list[tuple[str, CheckResult]]:
+    """The warnings and faults of a device, from checks that don't contact a server; arguments as for ``run_doctor``."""
     checked = {name: check for name, check in CHECKS.items() if name in _LOCAL}
-    return [(name, one) for name, one in _run_checks(paths, passphrase, checked) if one.verdict in _NOTEWORTHY]
+    return [(name, one) for name, one in _run_checks(paths, passphrase, command, checked) if one.verdict in _NOTEWORTHY]
 
 
-def _run_checks(paths: Paths, passphrase: Passphrase, checks: Mapping[str, Check] = CHECKS) -> _Results:
+def _run_checks(paths: Paths, passphrase: Passphrase, command: str, checks: Mapping[str, Check] = CHECKS) -> _Results:
     context = DiagnosticContext(paths, passphrase)
     if paths.is_of_gateway:
         checks = {name: check for name, check in checks.items() if name not in _OF_THE_MACHINE}
     try:
-        return [(name, _printable(result)) for name, check in checks.items() for result in _run(check, context)]
+        return [(name, _shown(result, command)) for name, check in checks.items() for result in _run(check, context)]
     finally:
         context.close()
 
 
-def _printable(result: CheckResult) -> CheckResult:
-    found, remedy = (printable(text, limit=_LONGEST_TEXT) for text in (result.found, result.remedy))
+def _shown(result: CheckResult, command: str) -> CheckResult:
+    found, remedy = (printable(completed(text, command), limit=_LONGEST_TEXT) for text in (result.found, result.remedy))
     return replace(result, found=found, remedy=remedy)
 
 

@@ -32,7 +32,7 @@ def paths_of_device(name: str, gateway: Paths, devices: Path) -> DevicePaths:
     fault = found.faults.get(name) or found.faults.get("")
     if fault is None:
         text = f"there is no device {printable(name)} in {devices}"
-        fault = Diagnostic("GTW10", text, "list them with 'mender-python-client status --devices DIR'")
+        fault = Diagnostic("GTW10", text, "list them with 'status --devices DIR'")
     raise ConfigError([fault])
 
 

@@ -108,10 +108,12 @@ def show_histories(gateway: Paths, devices: Path, *, is_json: bool) -> ExitCode:
     return ExitCode.DONE
 
 
-def check_devices(gateway: Paths, devices: Path, passphrase: Passphrase, *, is_json: bool) -> ExitCode:
+def check_devices(gateway: Paths, devices: Path, passphrase: Passphrase, *, is_json: bool, command: str) -> ExitCode:
     """Check descriptions and files of all devices, without contacting a server, and print warnings and faults.
 
-    Arguments as for ``show_statuses``.
+    Args, besides those of ``show_statuses``:
+        passphrase: unlocks the device keys.
+        command: the command that calls the program for the gateway.
 
     Returns:
         FAILED when there is a fault.
@@ -125,7 +127,8 @@ def check_devices(gateway: Paths, devices: Path, passphrase: Passphrase, *, is_j
         for name, fault in found.faults.items()
     ]
     for paths in _each(found, gateway, devices):
-        for check, result in find_faults(paths, passphrase=passphrase):
+        own = f"{command} --device {paths.entry.name}"
+        for check, result in find_faults(paths, passphrase=passphrase, command=own):
             results.append({"device": paths.entry.name, "check": check, **asdict(result)})
     if is_json:
         print(json.dumps(results, indent=1))

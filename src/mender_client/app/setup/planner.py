@@ -175,6 +175,10 @@ def _plan_modules(wanted: SetupOptions, device: ExistingDevice, plan: Plan) -> N
     for name in support_names("modules/v3"):
         plan.add(paths.modules_directory / name, _module(name, device), mode=0o755)
     _note_partitions("the update module rootfs-image", wanted, device, plan)
+    if paths.root != Path("/") and not wanted.is_image:
+        plan.notes.append(
+            f"most update modules are not confined to {paths.root}: with --root, an update may change this machine"
+        )
     if wanted.is_sub_updater_wanted or os.path.lexists(paths.sub_updater):
         plan.notes.append(f"updates go to the sub-updater while there is {paths.sub_updater}; see Installer")
 

@@ -11,6 +11,7 @@ from mender_client.app.assemble import DeviceParts
 from mender_client.app.config import Config
 from mender_client.app.exitcodes import ExitCode
 from mender_client.app.host import Host
+from mender_client.app.installer import root_warning
 from mender_client.app.paths import Paths
 from mender_client.app.signals import handled_signals
 from mender_client.client.standalone import Standalone
@@ -115,6 +116,8 @@ def _go_on(
 
 
 def _carry_out(parts: DeviceParts, request: Request, command: Callable[[Standalone], None]) -> ExitCode:
+    if (warning := root_warning(parts.paths)) is not None:
+        _logger.warning("%s", warning)
     standalone = parts.standalone(begun=lambda: print(output.BEGUN, flush=True), stops=request.stops)
     with _ended_by_signals(parts):
         try:
