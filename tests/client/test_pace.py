@@ -58,6 +58,17 @@ def test_floor_breaks_a_slow_transfer_off() -> None:
         pace.received(10)
 
 
+def test_floor_below_the_limit() -> None:
+    """A download slowed down by DownloadSpeedLimit isn't too slow, but one at less than half of the limit may be."""
+    clock = _Clock()
+    pace = Pace(clock, PaceLimits(most_bytes_per_second=1000, least_bytes_per_second=2000, window_seconds=10))
+    for _ in range(100):
+        pace.received(500)
+    clock.time += 40
+    with pytest.raises(NetworkError, match="too slow"):
+        pace.received(10)
+
+
 def test_floor_is_measured_anew_in_each_window() -> None:
     """Each window is measured separately: a fast first one doesn't make up for a slow second one."""
     clock = _Clock()

@@ -90,12 +90,12 @@ class Pace:
         seconds = self._clock.monotonic() - self._window_began
         if seconds < self._limits.window_seconds:
             return
-        rate = self._window_bytes / seconds
-        if rate < self._limits.least_bytes_per_second:
+        rate, least = self._window_bytes / seconds, self._limits.least_bytes_per_second
+        if rate < (min(least, self._most // 2) if self._most else least):  # our own limit is not a slow connection
             raise NetworkError(
                 "DWN08",
                 f"the download is too slow: {rate:.0f} bytes per second over {seconds:.0f} s, "
-                f"and DownloadMinimumRate is {self._limits.least_bytes_per_second}",
+                f"and DownloadMinimumRate is {least}",
                 kind=ErrorKind.TIMEOUT,
             )
         self._window_began, self._window_bytes = self._clock.monotonic(), 0

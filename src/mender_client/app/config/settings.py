@@ -133,7 +133,7 @@ class Config:
     download_minimum_rate: int = key(
         "DownloadMinimumRate",
         BYTES,
-        "A download slower than this is interrupted and resumed; 0 for no minimum.",
+        "A download slower than this and than half of DownloadSpeedLimit is interrupted and resumed; 0: no minimum.",
         0,
         "bytes per second",
     )
