@@ -3,8 +3,8 @@
 PYTHON ?= python3
 VENV ?= $(or $(VIRTUAL_ENV),.venv)
 BIN := $(VENV)/bin
-# some tests wait for processes and timers: three workers more than processors; each collects all tests
-WORKERS ?= $(shell echo $$(( 3 + $$(nproc) )))
+# some tests wait for processes and timers: five workers more than processors; each collects all tests
+WORKERS ?= $(shell echo $$(( 5 + $$(nproc) )))
 PYTEST = -m pytest -n $(WORKERS)
 # what the tests of a file share is made once; at night single files take hours
 BY_FILE = --dist loadfile --no-loadscope-reorder
