@@ -7,6 +7,7 @@ import importlib
 import os
 import pkgutil
 import signal
+import socket
 import sys
 from collections.abc import Generator, Iterator
 from itertools import chain, zip_longest
@@ -176,6 +177,14 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
 def forked_python(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make code that starts this Python, such as the plugin for tests of sub-updaters, start a fork."""
     monkeypatch.setattr(sys, "executable", str(forking.python()))
+
+
+@pytest.fixture
+def closed_port() -> Iterator[int]:
+    """A port of 127.0.0.1 at which nothing listens; no other process gets it before the test has ended."""
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        yield int(holder.getsockname()[1])
 
 
 @pytest.fixture(autouse=True)

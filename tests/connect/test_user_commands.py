@@ -397,11 +397,9 @@ def test_remote_end_closes(reached: Device) -> None:
             assert b"x" * 50_000 == got
 
 
-def test_nothing_listens(reached: Device) -> None:
+def test_nothing_listens(reached: Device, closed_port: int) -> None:
     """Each connection to a port without a listener is reported and closed, and the command keeps running."""
-    with socket.create_server(("127.0.0.1", 0)) as closed:
-        port = closed.getsockname()[1]
-    with forwarding(reached, f"0:{port}") as (process, ports):
+    with forwarding(reached, f"0:{closed_port}") as (process, ports):
         for _ in range(2):
             with socket.create_connection(("127.0.0.1", ports[0])) as peer:
                 peer.settimeout(PATIENCE_S)
@@ -409,7 +407,7 @@ def test_nothing_listens(reached: Device) -> None:
         process.terminate()
         assert 0 == process.wait(PATIENCE_S)
         assert process.stderr
-        assert 2 == process.stderr.read().count(f"cannot connect to 127.0.0.1:{port} from the device: ")
+        assert 2 == process.stderr.read().count(f"cannot connect to 127.0.0.1:{closed_port} from the device: ")
 
 
 def test_ports_are_disabled(device: Device) -> None:

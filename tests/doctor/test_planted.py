@@ -134,9 +134,15 @@ def outage(ward: Ward) -> Callable[[], object]:
 
 def closed_port(ward: Ward) -> Callable[[], object]:
     """No server listens there."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    return configured(ServerURL=f"https://127.0.0.1:{port}")(ward)
+    holder = socket.socket()  # until the fault is corrected, no other process gets the port
+    holder.bind(("127.0.0.1", 0))
+    mend = configured(ServerURL=f"https://127.0.0.1:{holder.getsockname()[1]}")(ward)
+
+    def mend_and_close() -> None:
+        mend()
+        holder.close()
+
+    return mend_and_close
 
 
 def written(name: str, text: str) -> Callable[[Ward], Callable[[], object]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import stat
 
 import pytest
@@ -284,11 +283,10 @@ def test_proxy_variable_that_cannot_be_used(device: Device) -> None:
     assert "secret" not in process.text
 
 
-def test_proxy_that_is_not_there(device: Device) -> None:
+def test_proxy_that_is_not_there(device: Device, closed_port: int) -> None:
     """The error for an unreachable proxy names the proxy, not the server, and omits its password."""
     device.configure(ServerURL="https://mender.invalid")
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        place = f"127.0.0.1:{listener.getsockname()[1]}"
+    place = f"127.0.0.1:{closed_port}"
     process = device.start("check-update", environment={"https_proxy": f"http://user:secret@{place}", "no_proxy": ""})
     assert 1 == process.wait_exit()
     through = (

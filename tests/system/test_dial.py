@@ -139,16 +139,14 @@ def test_proxy_of_several_addresses(make_transport: MakeTransport) -> None:
         transport.rest()
 
 
-def test_no_address_answers(make_transport: MakeTransport) -> None:
+def test_no_address_answers(make_transport: MakeTransport, closed_port: int) -> None:
     """If an address never answers, the request ends at its time limit; if all refuse, it ends with their error."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        closed = listener.getsockname()[1]
     with swallowing() as silent:
-        transport = make_transport(total=0.5, resolve=lambda *_: [v6(silent), v4(closed)])
+        transport = make_transport(total=0.5, resolve=lambda *_: [v6(silent), v4(closed_port)])
         with pytest.raises(NetworkError) as caught:
             transport.send(get())
         assert "timeout" == caught.value.kind
-    transport = make_transport(resolve=lambda *_: [v6(closed), v4(closed)])
+    transport = make_transport(resolve=lambda *_: [v6(closed_port), v4(closed_port)])
     with pytest.raises(NetworkError) as caught:
         transport.send(get())
     assert "refused" == caught.value.kind

@@ -287,13 +287,11 @@ def test_time_limits_start_anew(make_transport: MakeTransport) -> None:
         wait_until(is_answered)
 
 
-def test_connection_refused(make_transport: MakeTransport) -> None:
+def test_connection_refused(make_transport: MakeTransport, closed_port: int) -> None:
     """The error for a closed port says that the connection was refused, with a remedy."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
     with pytest.raises(NetworkError) as caught:
-        make_transport().send(Request("GET", f"http://127.0.0.1:{port}/?secret"))
-    assert (f"cannot reach http://127.0.0.1:{port}: the connection was refused", "refused") == (
+        make_transport().send(Request("GET", f"http://127.0.0.1:{closed_port}/?secret"))
+    assert (f"cannot reach http://127.0.0.1:{closed_port}: the connection was refused", "refused") == (
         caught.value.text,
         caught.value.kind,
     )

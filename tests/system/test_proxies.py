@@ -223,10 +223,9 @@ def test_password_wanted_for_http(make_transport: MakeTransport) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
-def test_no_proxy_there(make_transport: MakeTransport, scheme: str) -> None:
+def test_no_proxy_there(make_transport: MakeTransport, closed_port: int, scheme: str) -> None:
     """If the proxy can't be reached, the error names the proxy."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        place = f"127.0.0.1:{listener.getsockname()[1]}"
+    place = f"127.0.0.1:{closed_port}"
     with pytest.raises(NetworkError) as caught:
         make_transport(proxies=through(place)).send(get(scheme))
     assert f"through the proxy http://{place} (all_proxy): the connection was refused" in str(caught.value)
