@@ -19,7 +19,8 @@ from mender_client.app.exitcodes import ExitCode
 from mender_client.app.formatting import utc
 from mender_client.app.history import show_history
 from mender_client.app.paths import Paths
-from mender_client.app.status import as_document, follow_status, look, render
+from mender_client.app.show_status import follow_status, render
+from mender_client.app.status import as_document, look
 from mender_client.commandline import Options
 from mender_client.core.client_status import (
     STOPPED,

@@ -18,7 +18,8 @@ from fuzz.mutations import json_case, mutate_bytes, mutate_text
 from fuzz.parsers import Parser
 from mender_client.app.config import KEYS, load_config
 from mender_client.app.paths import Paths
-from mender_client.app.status import look, render
+from mender_client.app.show_status import render
+from mender_client.app.status import look
 from mender_client.core.client_status import ClientStatus, Download
 from mender_client.core.lmdb import read_entries
 from mender_client.core.metrics import render_metrics

@@ -217,7 +217,7 @@ def status(options: Options) -> ExitCode:
         from .gateway.show import show_statuses
 
         return show_statuses(*_gateway_paths(options), is_json=options.json)
-    from .status import follow_status, show_status
+    from .show_status import follow_status, show_status
 
     show = follow_status if options.follow else show_status
     return show(paths_of(options), is_json=options.json, command=command_of(options))
