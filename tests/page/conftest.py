@@ -43,6 +43,7 @@ def browser() -> Iterator[Browser]:
     program = shutil.which("chromium")
     if program is None:
         pytest.skip("needs the program chromium")
+    api.expect.set_options(timeout=TIMEOUT_MILLISECONDS)  # the default of a context isn't that of expect()
     with api.sync_playwright() as playwright:
         running = playwright.chromium.launch(executable_path=program, args=FLAGS)
         yield running

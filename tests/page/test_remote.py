@@ -80,8 +80,9 @@ def test_terminal(browser: Browser, server: DevServer, device: Device, size: str
         picture(page, f"terminal-{size}-{scheme}")
 
         window.locator("textarea").focus()
-        page.keyboard.type("cat")
+        page.keyboard.type("sh -c \"echo be''gun; exec cat\"")  # printed once it has the terminal
         page.keyboard.press("Enter")
+        expect(screen(window)).to_contain_text("begun")
         page.keyboard.press("Escape")
         page.keyboard.press("Tab")
         expect(screen(window)).to_contain_text("^[")

@@ -254,14 +254,14 @@ class Device:
         """Wait until the server has received a status."""
         wait_until(
             lambda: status in self.statuses(deployment_id),
-            what=f"status {status} (so far {self.statuses(deployment_id)}; {self.said})",
+            what=lambda: f"status {status} (so far {self.statuses(deployment_id)}; {self.said})",
         )
 
     # -- its processes --------------------------------------------------------------------------------------
 
     def wait_over(self, deployment_id: str) -> None:
         """Wait until the server has received an outcome, and the lock is gone."""
-        wait_until(lambda: self.is_over(deployment_id), what=f"an outcome ({self.said})")
+        wait_until(lambda: self.is_over(deployment_id), what=lambda: f"an outcome ({self.said})")
 
     def is_over(self, deployment_id: str) -> bool:
         """Whether the server has received an outcome, and the lock is gone."""

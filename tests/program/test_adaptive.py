@@ -181,7 +181,7 @@ def test_killed_again_and_again(device: Device, is_nightly: bool) -> None:
     for number in range(1, 1 + (KILLS if is_nightly else 1)):
         daemon = device.daemon()
         wanted = number * len(members) // (KILLS + 1)
-        wait_until(lambda: served(device)[1] > wanted, what=f"more than {wanted} requests ({device.said})")  # noqa: B023
+        wait_until(lambda: served(device)[1] > wanted, what=lambda: f"more than {wanted} requests ({device.said})")  # noqa: B023
         daemon.kill()
     device.daemon().wait_exit()
     device.wait_status(deployment, "success")

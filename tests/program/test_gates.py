@@ -21,7 +21,7 @@ def wait_for_gate(device: Device, *words: str) -> None:
     """Wait until ``status`` says this."""
     wait_until(
         lambda: all(word in device.call("status").stdout for word in words),
-        what=f"{words} in {device.call('status').stdout} ({device.said})",
+        what=lambda: f"{words} in {device.call('status').stdout} ({device.said})",
     )
 
 

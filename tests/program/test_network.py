@@ -41,7 +41,7 @@ class Stretch:
                 self.parts.agent.step()
             return condition()
 
-        wait_until(is_reached, what=f"{what}, after {self.device.server.events[-5:]},")
+        wait_until(is_reached, what=lambda: f"{what}, after {self.device.server.events[-5:]},")
 
     def close(self) -> None:
         """Give everything back."""

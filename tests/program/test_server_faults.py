@@ -50,7 +50,7 @@ def _meet(device: Device, daemon: Process, fault: Fault) -> str:
     said = len(daemon.text)
     device.server.add_fault(fault)
     daemon.send(signal.SIGUSR1)
-    wait_until(lambda: not device.server.faults(), what=f"{fault} ({daemon.text[said:]})")
+    wait_until(lambda: not device.server.faults(), what=lambda: f"{fault} ({daemon.text[said:]})")
     wait_until(lambda: "cannot" in daemon.text[said:], what=f"a message about {fault}")
     return daemon.text[said:]
 
@@ -153,7 +153,7 @@ def test_statuses_of_a_failing_deployment(device: Device, kind: str, is_nightly:
             daemon.send(signal.SIGUSR1)
             return "failure" in device.statuses(deployment)
 
-        wait_until(is_told, what=f"failure after {status}: {daemon.text[-2000:]}")
+        wait_until(is_told, what=lambda: f"failure after {status}: {daemon.text[-2000:]}")  # noqa: B023
         assert "failure" == device.statuses(deployment)[-1]
         wait_until(lambda: not device.journal["outbox"] and not device.journal["update"])
     assert [] == device.runs

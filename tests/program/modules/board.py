@@ -136,7 +136,10 @@ class Board(Device):
         while not self.is_over(deployment):
             assert len(self.codes) < MOST_LIVES, self.noted
             daemon = self.begin_life()
-            wait_until(lambda one=daemon: not one.is_alive or self.is_over(deployment), what=f"an end ({self.said})")  # type: ignore[misc]
+            wait_until(
+                lambda one=daemon: not one.is_alive or self.is_over(deployment),  # type: ignore[misc]
+                what=lambda: f"an end ({self.said})",
+            )
             self.codes.append(daemon.stop())
 
     def begin_life(self) -> Process:

@@ -19,7 +19,7 @@ def waits(board: Board, point: str) -> None:
     """Wait until the update waits at the gate."""
     wait_until(
         lambda: ((board.journal.get("update") or {}).get("waiting") or {}).get("point") == point,
-        what=f"a wait before the {point} ({board.said})",
+        what=lambda: f"a wait before the {point} ({board.said})",
     )
 
 

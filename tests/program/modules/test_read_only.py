@@ -34,7 +34,9 @@ def _polls_with(board: Board) -> str:
     """The name with which a new daemon polls for a deployment, of which there is none."""
     seen = len(board.server.requests)
     daemon = board.begin_life()
-    wait_until(lambda: any(one.status == 204 for one in board.server.requests[seen:]), what=f"a poll ({board.said})")
+    wait_until(
+        lambda: any(one.status == 204 for one in board.server.requests[seen:]), what=lambda: f"a poll ({board.said})"
+    )
     daemon.stop()
     return str(board.server.inventory(board.id)["artifact_name"])
 
