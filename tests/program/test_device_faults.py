@@ -361,12 +361,13 @@ def test_lock_that_is_taken_by_hand(device: Device) -> None:
     daemon = device.daemon()
     daemon.wait_for("inventory sent")
     device.lock.write_text("by-hand\n")
-    daemon.wait_for("deployment by-hand has been waiting for update.lock to be removed")
+    waits = "deployment by-hand has been waiting for update.lock to be removed"
+    daemon.wait_for(waits)
     polls = sum(one.kind == "next" for one in device.server.requests)
     daemon.send(signal.SIGUSR1)
-    for count in (1, 2):  # between two reloads there is at least one step
+    for count in (1, 2):
         daemon.send(signal.SIGHUP)
-        daemon.wait_for("configuration reloaded", count=count)
+        daemon.wait_for(waits, count=1 + count)  # in the first step after the reload
     assert polls == sum(one.kind == "next" for one in device.server.requests)
     device.lock.unlink()
     daemon.wait_for("update.lock removed")
