@@ -185,7 +185,7 @@ def test_server_is_gone(device: Device) -> None:
 def test_without_a_terminal(reached: Device, tmp_path: Path) -> None:
     """Input can come from a pipe or a file, many lines at once, and its end ends the shell."""
     script = "".join(f"echo $(({number} * 2))\n" for number in range(2000))
-    done = run_process(reached, "terminal", reached.id, text="stty -echo\n" + script + "sleep 2\n")
+    done = run_process(reached, "terminal", reached.id, text="stty -echo\n" + script + "sleep 2.0\n")
     assert (0, "") == (done.returncode, done.stderr)
     assert [str(number * 2) for number in range(2000)] == [line for line in done.stdout.split() if line.isdecimal()]
     (tmp_path / "script").write_text("echo from a file\n")
