@@ -278,6 +278,19 @@ def test_link_that_expires(stage: Stage, flow: Flow) -> None:
     assert 2 == world.transport.counts["download"]
 
 
+def test_inventory_follows(stage: Stage) -> None:
+    """An update that fails in a later step than it was begun in is followed by the inventory that it changed."""
+    gates = closed(GatePoint.INSTALL, Closed("waiting for some seconds", START + timedelta(seconds=1880)))
+    modules = ModuleOptions(reboot="No", fails="ArtifactInstall")
+    world = with_deployment(World(stage, Options(modules=modules, has_boot_service=False, gates=gates)))
+    while not world.server.is_over:
+        world.turn()
+    ended = len(world.transport.requests)
+    world.device.attributes.append(("leftovers", "some"))
+    let(world, 1.0)
+    assert ("failure", ["inventory", "next"]) == (world.server.status, kinds_since(world, ended))
+
+
 def test_server_out_of_reach(stage: Stage) -> None:
     """A gate that opens while the server can't be reached lets the update go on as soon as it can be."""
     gates = closed(GatePoint.INSTALL)

@@ -97,10 +97,13 @@ def test_four_controllers(tmp_path: Path) -> None:
             ids = [stage.id_of(f"serial-{address}") for address in range(1, 5)]
             server.upload(tmp_path / "pump-2.mender")
             deployment = server.deploy("pump-2", ids)
-            wait_until(lambda: [server.status(deployment, one) for one in ids] == ["success"] * 4, what="four updates")
+            wait_until(
+                lambda: [server.status(deployment, one) for one in ids] == ["success"] * 4,
+                what=lambda: f"four updates ({stage.said})",
+            )
             wait_until(
                 lambda: ["2.0"] * 4 == [one.inventory.get("firmware") for one in server.devices() if one.id in ids],
-                what="the inventories",
+                what=lambda: f"the inventories ({stage.said})",
             )
             assert 0 == gateway.stop()
         finally:

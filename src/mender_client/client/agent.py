@@ -219,7 +219,8 @@ class Agent:
         """Continue an update, or run the jobs that are due between the Sync state scripts."""
         if self._is_installing() and self.schedule.poll.is_due(self.clock.monotonic()):
             # before anything else: the device may have been rebooted into software that can't reach the server
-            self.schedule = replace(self.schedule, poll=self._run("update", self.schedule.poll, self._poll))
+            job = self._run("update", self.schedule.poll, self._poll)
+            self.schedule = replace(self.schedule, poll=job)  # as it is now: the update may have changed it
             return
         if self.sync_scripts is None:
             self._work()
