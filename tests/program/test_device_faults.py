@@ -8,6 +8,8 @@ import os
 import shutil
 import signal
 import subprocess
+import tempfile
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -249,11 +251,19 @@ def test_stale_lock_never_silences(device: Device, content: str) -> None:
 
 
 @pytest.fixture
-def nobody(make_device: MakeDevice) -> Device:
+def public_directory() -> Iterator[Path]:
+    """A directory that any user can reach: pytest's own is closed to others whenever another pytest starts."""
+    with tempfile.TemporaryDirectory() as directory:
+        Path(directory).chmod(0o755)
+        yield Path(directory)
+
+
+@pytest.fixture
+def nobody(public_directory: Path, make_device: MakeDevice) -> Device:
     """A device that belongs to an ordinary user, as whom its processes run."""
     if os.geteuid() != 0 or not shutil.which("setpriv"):
         pytest.skip("needs root and setpriv, to become an ordinary user")
-    device = make_device("of-nobody")
+    device = make_device(str(public_directory / "of-nobody"))
     program = device.root / "as-nobody"
     program.write_text(
         "#!/bin/sh\nunset COVERAGE_PROCESS_START COVERAGE_PROCESS_CONFIG  # its data can't be written by this user\n"
@@ -262,9 +272,6 @@ def nobody(make_device: MakeDevice) -> Device:
     program.chmod(0o755)
     for path in (device.root, *device.root.rglob("*")):
         os.chown(path, NOBODY, NOBODY)
-    for parent in device.root.parents:
-        if parent.stat().st_mode & 0o005 != 0o005 and parent != Path("/tmp"):
-            parent.chmod(parent.stat().st_mode | 0o055)
     device.program = program
     if device.run("--version").returncode != 0:
         pytest.skip("an ordinary user can't reach this Python")
