@@ -216,6 +216,19 @@ def test_a_locked_key(ward: Ward) -> None:
     assert {} == ward.faults("--passphrase-file", "/pass")
 
 
+@pytest.mark.parametrize("named", ["", "/etc/mender/device.pem"])
+def test_a_key_that_will_be_generated(ward: Ward, named: str) -> None:
+    """If there is no key yet, and the client can generate it at its path, that is a warning."""
+    ward.data.joinpath("mender-agent.pem").unlink()
+    ward.configure(Security={"AuthPrivateKey": named} if named else None)
+    path = ward.root / named[1:] if named else ward.data / "mender-agent.pem"
+    assert f"there is no {path} yet" in worries(ward)["key"]
+    assert {} == ward.faults()
+    assert 0 == ward.client("bootstrap")
+    assert path.exists()
+    assert "key" not in worries(ward)
+
+
 def test_a_sub_updater_at_work(ward: Ward) -> None:
     """While the sub-updater works and no daemon runs, everything is right, unless it works for very long."""
     with subprocess.Popen(["sleep", "60"], env={**os.environ, "MENDER_DEPLOYMENT_ID": DEPLOYMENT}) as worker:
@@ -263,6 +276,16 @@ def test_a_bad_disk(ward: Ward, spoil: Callable[[Path], None], mend: Callable[[P
         spoil(disk)
         assert words in ward.faults()["data directory"]
         mend(disk)
+        assert {} == ward.faults()
+
+
+def test_a_read_only_directory_of_the_key(ward: Ward) -> None:
+    """If the key is to be in a read-only directory, and isn't there, the client can't generate it: that is a fault."""
+    ward.configure(Security={"AuthPrivateKey": "/disk/key.pem"})
+    with small_disk(ward.root / "disk") as disk:
+        make_read_only(disk)
+        assert f"cannot generate {disk}/key.pem: no file can be created in {disk}" in ward.faults()["key"]
+        make_writable(disk)
         assert {} == ward.faults()
 
 
