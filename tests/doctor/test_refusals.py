@@ -149,6 +149,16 @@ def test_each_unsafe_program(ward: Ward) -> None:
     assert ("permissions", "warning", "mender-inventory-x") in found
 
 
+@pytest.mark.parametrize("place", ["/etc/none", "/etc/mender/mender.conf"])
+def test_a_log_that_is_lost(ward: Ward, capsys: pytest.CaptureFixture[str], place: str) -> None:
+    """If UpdateLogPath names no directory, there is no log: doctor reports a fault, and config check warns."""
+    ward.configure(UpdateLogPath=place)
+    text = f"UpdateLogPath: cannot write the deployment log: there is no directory {ward.root}{place}"
+    assert text in ward.faults()["configuration"]
+    assert 0 == main(["--root", str(ward.root), "config", "check"])
+    assert f"warning: {text}; make the directory" in capsys.readouterr().out
+
+
 def test_warnings_of_config_check(ward: Ward, capsys: pytest.CaptureFixture[str]) -> None:
     """Unusable certificates and keys are warnings of doctor and config check if the client starts without them."""
     pair = ["openssl", "pkey", "-in", str(ward.data / "mender-agent.pem"), "-pubout", "-out"]

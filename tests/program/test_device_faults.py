@@ -144,6 +144,19 @@ def test_sub_updater_that_cannot_run(device: Device, spoil: object) -> None:
     device.wait_status(again, "success")
 
 
+def test_log_without_a_directory(device: Device) -> None:
+    """If the directory of UpdateLogPath is missing, a warning says so, and a failed deployment has an empty log."""
+    (device.root / "usr/share/mender/install").chmod(0o644)
+    device.configure(UpdateLogPath="/none")
+    deployment = device.deploy("release-2")
+    daemon = device.daemon()
+    device.wait_status(deployment, "failure")
+    file = device.root / "none/deployment.log"
+    assert f"cannot write {file}: No such file or directory; make its directory [STO14]" in daemon.text
+    assert "" == device.log_of(deployment)
+    assert 0 == daemon.stop()
+
+
 def test_sub_updater_without_its_mode(device: Device) -> None:
     """A sub-updater that isn't executable still counts: updates fail with the command that corrects it.
 

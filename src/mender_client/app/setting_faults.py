@@ -1,4 +1,4 @@
-"""Finds settings that can't work on this device: those with which the daemon refuses to start, or warns at its start.
+"""Finds settings that can't work on this device: those with which the daemon refuses to start, or warns.
 
 The device key itself is not checked, because it may need a passphrase; ``doctor`` does that.
 """
@@ -35,7 +35,16 @@ def find_setting_faults(config: Config, paths: Paths) -> Faults:
         problems += error.problems
     certificate_problems, certificate_warnings = find_certificate_faults(tls_settings(config, paths))
     key_problems, key_warnings = find_verify_key_faults(config, paths)
-    return [*problems, *certificate_problems, *key_problems], [*certificate_warnings, *key_warnings]
+    warnings = [*certificate_warnings, *key_warnings, *find_log_faults(config, paths)]
+    return [*problems, *certificate_problems, *key_problems], warnings
+
+
+def find_log_faults(config: Config, paths: Paths) -> Sequence[Diagnostic]:
+    """Why no deployment log can be written, if its directory is configured; updates work without it."""
+    named = config.update_log_path
+    if not named or not (problem := directory_problem(paths.below_root(named))):
+        return ()
+    return [Diagnostic("FIL25", f"UpdateLogPath: cannot write the deployment log: {problem}", DIRECTORY_REMEDY)]
 
 
 def directory_problem(directory: Path) -> str:

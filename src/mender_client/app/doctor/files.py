@@ -12,7 +12,7 @@ from pathlib import Path
 from mender_client.app.file_checks import check_configuration_files, look_at_files
 from mender_client.app.installer import chooses_sub_updater, installer_problems, installer_reason
 from mender_client.app.paths import Paths
-from mender_client.app.setting_faults import find_verify_key_faults
+from mender_client.app.setting_faults import find_log_faults, find_verify_key_faults
 from mender_client.core.keyvalue import parse_key_value_file
 from mender_client.core.model import INCONSISTENT, Provides
 from mender_client.errors import ConfigError, MenderError
@@ -37,6 +37,7 @@ def configuration(context: DiagnosticContext) -> Iterator[CheckResult]:
         verdict = Verdict.FAULT if "did you mean" in odd.remedy else Verdict.WARNING
         yield reported(verdict, odd, "remove it, or find the right name with 'config explain'")
     problems, warnings = find_verify_key_faults(context.config, context.paths)
+    problems = [*problems, *find_log_faults(context.config, context.paths)]
     yield from (reported(Verdict.FAULT, one) for one in problems)
     yield from (reported(Verdict.WARNING, one) for one in warnings)
     if not any((findings.problems, findings.warnings, problems, warnings)):
