@@ -8,6 +8,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,13 +23,22 @@ from mender_client.app.doctor.results import Verdict
 from mender_client.app.paths import Paths
 from mender_client.core.client_status import ClientStatus
 from mender_client.core.machine import Event
+from mender_client.core.model import Deployment, Link, NextForm, Provides
 from mender_client.errors import NetworkError
 from mender_client.system.files import DaemonLock
 from mender_client.system.journal import JsonJournal
 from mender_client.system.statusfile import StatusFile
 from system.authority import DAY, NOW, Authority, Pair
 from system.rawserver import RawServer
-from system.tmpfs import empty, fill, make_read_only, make_writable, small_disk
+from system.tmpfs import (
+    empty,
+    fill,
+    free_inodes,
+    make_read_only,
+    make_writable,
+    small_disk,
+    use_all_inodes,
+)
 
 from .conftest import DEPLOYMENT, Ward, worries
 
@@ -151,9 +161,16 @@ def test_remote_access(ward: Ward) -> None:
         assert all(one["remedy"] for one in findings if one["verdict"] in ("warning", "fault"))
 
 
+def test_remote_access_without_its_package(ward: Ward, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If remote access is allowed, and the websocket package is missing, that is a fault."""
+    monkeypatch.setitem(sys.modules, "wsproto", None)
+    ward.write("etc/mender/mender-connect.conf", '{"User": "root"}')
+    assert "pip install mender-python-client[connect]" in ward.faults()["remote access"]
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="the user of the shells is root")
 def test_programs_for_remote_access(tmp_path: Path) -> None:
-    """connect is right while it runs, but not together with mender-connect, which alone is right as well."""
+    """connect is right while it runs with valid settings, but not beside mender-connect, which alone is right."""
     paths = Paths(Path("/"), tmp_path / "mender.conf", tmp_path / "none/mender.conf", tmp_path)
     context = DiagnosticContext(paths, lambda: None)
     context.processes = tmp_path / "proc"
@@ -165,6 +182,9 @@ def test_programs_for_remote_access(tmp_path: Path) -> None:
     lock.acquire()
     try:
         assert [(Verdict.OK, f"connect is running (pid {os.getpid()})")] == _remote_access(context)
+        paths.connect_config.write_text('{"User": 7}')
+        assert [Verdict.FAULT] == [verdict for verdict, _ in _remote_access(context)]
+        paths.connect_config.write_text('{"User": "root"}')
         (context.processes / "7/comm").write_text("mender-connect\n")
         ((verdict, text),) = _remote_access(context)
         assert (Verdict.FAULT, True) == (verdict, "each closes the other's connection" in text)
@@ -263,12 +283,13 @@ def test_a_sub_updater_that_cannot_be_ended(ward: Ward) -> None:
     [
         (fill, empty, "free some space"),
         (make_read_only, make_writable, "make the file system writable"),
+        (use_all_inodes, free_inodes, "it has no inodes left -> remove some files there"),
     ],
 )
 def test_a_bad_disk(ward: Ward, spoil: Callable[[Path], None], mend: Callable[[Path], None], words: str) -> None:
-    """A full and a read-only data directory are reported as such, and the remedy works."""
+    """A full and a read-only data directory, and one without inodes, are reported as such, and the remedy works."""
     disk = ward.root / "disk"
-    with small_disk(disk, kib=32 * 1024):
+    with small_disk(disk, kib=32 * 1024, inodes=100):
         shutil.copytree(ward.data, disk, dirs_exist_ok=True)
         shutil.rmtree(ward.data)
         ward.data.symlink_to(disk)
@@ -372,6 +393,46 @@ def test_a_proxy_that_is_no_address(ward: Ward, monkeypatch: pytest.MonkeyPatch)
     assert set(CHECKS) == {one["check"] for one in findings}
     named = [one["found"].partition(":")[0] for one in findings if one["verdict"] == "fault"]
     assert ["http_proxy", "https_proxy"] == sorted(named)
+
+
+def test_a_proxy_that_works(ward: Ward, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy that connects to the server is named, without its password, and the server's own checks are skipped."""
+
+    def connect(server: RawServer, connection: socket.socket) -> None:
+        connection.recv(65536)
+        connection.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+
+    with RawServer(connect) as proxy:
+        monkeypatch.setenv("https_proxy", f"http://user:hush@127.0.0.1:{proxy.port}")
+        ward.configure(ServerURL="https://mender.example.com")
+        findings = {one["check"]: one for one in ward.examine()[1]}
+    assert "ok" == findings["proxy"]["verdict"]
+    assert (
+        f"https://mender.example.com is reached through http://127.0.0.1:{proxy.port} (https_proxy)"
+        == findings["proxy"]["found"]
+    )
+    assert {"the server is reached through a proxy"} == {findings[one]["found"] for one in ("DNS", "connection")}
+
+
+def test_two_partitions(ward: Ward) -> None:
+    """Two partitions that exist are right."""
+    ward.write("a.img", "")
+    ward.write("b.img", "")
+    ward.configure(RootfsPartA="/a.img", RootfsPartB="/b.img")
+    assert {} == ward.faults()
+    assert ["A is /a.img, B is /b.img"] == [one["found"] for one in ward.examine()[1] if one["check"] == "partitions"]
+
+
+def test_an_update_in_progress(ward: Ward) -> None:
+    """An update that is being downloaded is shown with its state, and everything is right."""
+    deployment = Deployment(DEPLOYMENT, "release-2", ("board",), Link("https://x/y"))
+    JsonJournal(ward.data / "journal.json").update(
+        lambda record: record.begun(
+            deployment, Provides("board", "release-1"), NextForm.V1_POST, now="2026-01-01T00:00:00+00:00"
+        )
+    )
+    (said,) = [one for one in ward.examine()[1] if one["check"] == "update"]
+    assert ("ok", "release-2: downloading") == (said["verdict"], said["found"])
 
 
 def test_an_exemption_that_cannot_be_used(ward: Ward, monkeypatch: pytest.MonkeyPatch) -> None:

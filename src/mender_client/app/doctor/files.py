@@ -105,20 +105,21 @@ def data_directory(context: DiagnosticContext) -> Iterator[CheckResult]:
     if there != directory:
         yield fault(f"{directory} is missing", "run 'mender-python-client setup', or start the daemon: it creates it")
         return
+    state = os.statvfs(directory)
     try:
         _try_to_write(directory)
     except OSError as error:
+        if error.errno == errno.ENOSPC and state.f_files and not state.f_favail:
+            yield fault(f"cannot create a file in {directory}: it has no inodes left", "remove some files there")
+            return
         usual = _WRITE_REMEDIES.get(error.errno or 0, "check its owner and mode, and the disk")
         remedy = permission_remedy(error, directory) or usual
         yield fault(f"cannot write to {directory}: {error.strerror}", remedy)
         return
     yield from _unusable_files(context.paths)
-    state = os.statvfs(directory)
     free, reserve = state.f_bavail * state.f_frsize, context.config.download_reserve_bytes
     space = f"{free // _MIB} MiB free in {directory}"
-    if state.f_files and not state.f_favail:
-        yield fault(f"cannot create a file in {directory}: it has no inodes left", "remove some files there")
-    elif free <= reserve:
+    if free <= reserve:
         yield fault(
             f"{space}, of which {reserve // _MIB} MiB must stay free (DownloadReserveBytes): no space for an Artifact",
             "free some space there",
