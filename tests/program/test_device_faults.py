@@ -319,6 +319,18 @@ def test_commands_of_another_user(nobody: Device, words: str, code: int) -> None
         assert guess not in said
 
 
+def test_files_of_another_user(nobody: Device) -> None:
+    """``doctor`` names the files of the client that its user can't use, with the remedy."""
+    lock = nobody.write("var/lib/mender/daemon.lock", "")
+    lock.chmod(0o600)
+    os.chown(lock, 0, 0)
+    done = nobody.run("doctor")
+    assert 1 == done.returncode
+    assert f"{lock} belongs to user 0, and this user cannot write it" in done.stdout
+    assert "-> if the client runs as this user, change the owner" in done.stdout
+    assert f"cannot check {lock}: Permission denied" in done.stdout
+
+
 def test_data_directory_becomes_read_only(nobody: Device) -> None:
     """A data directory that becomes read-only fails a deployment with the reason in its log; the daemon survives."""
     daemon = nobody.daemon()
