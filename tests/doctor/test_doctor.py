@@ -8,6 +8,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,13 +23,22 @@ from mender_client.app.doctor.results import Verdict
 from mender_client.app.paths import Paths
 from mender_client.core.client_status import ClientStatus
 from mender_client.core.machine import Event
+from mender_client.core.model import Deployment, Link, NextForm, Provides
 from mender_client.errors import NetworkError
 from mender_client.system.files import DaemonLock
 from mender_client.system.journal import JsonJournal
 from mender_client.system.statusfile import StatusFile
 from system.authority import DAY, NOW, Authority, Pair
 from system.rawserver import RawServer
-from system.tmpfs import empty, fill, make_read_only, make_writable, small_disk
+from system.tmpfs import (
+    empty,
+    fill,
+    free_inodes,
+    make_read_only,
+    make_writable,
+    small_disk,
+    use_all_inodes,
+)
 
 from .conftest import DEPLOYMENT, Ward, worries
 
@@ -151,9 +161,16 @@ def test_remote_access(ward: Ward) -> None:
         assert all(one["remedy"] for one in findings if one["verdict"] in ("warning", "fault"))
 
 
+def test_remote_access_without_its_package(ward: Ward, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If remote access is allowed, and the websocket package is missing, that is a fault."""
+    monkeypatch.setitem(sys.modules, "wsproto", None)
+    ward.write("etc/mender/mender-connect.conf", '{"User": "root"}')
+    assert "pip install mender-python-client[connect]" in ward.faults()["remote access"]
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="the user of the shells is root")
 def test_programs_for_remote_access(tmp_path: Path) -> None:
-    """connect is right while it runs, but not together with mender-connect, which alone is right as well."""
+    """connect is right while it runs with valid settings, but not beside mender-connect, which alone is right."""
     paths = Paths(Path("/"), tmp_path / "mender.conf", tmp_path / "none/mender.conf", tmp_path)
     context = DiagnosticContext(paths, lambda: None)
     context.processes = tmp_path / "proc"
@@ -165,6 +182,9 @@ def test_programs_for_remote_access(tmp_path: Path) -> None:
     lock.acquire()
     try:
         assert [(Verdict.OK, f"connect is running (pid {os.getpid()})")] == _remote_access(context)
+        paths.connect_config.write_text('{"User": 7}')
+        assert [Verdict.FAULT] == [verdict for verdict, _ in _remote_access(context)]
+        paths.connect_config.write_text('{"User": "root"}')
         (context.processes / "7/comm").write_text("mender-connect\n")
         ((verdict, text),) = _remote_access(context)
         assert (Verdict.FAULT, True) == (verdict, "each closes the other's connection" in text)
@@ -216,6 +236,19 @@ def test_a_locked_key(ward: Ward) -> None:
     assert {} == ward.faults("--passphrase-file", "/pass")
 
 
+@pytest.mark.parametrize("named", ["", "/etc/mender/device.pem"])
+def test_a_key_that_will_be_generated(ward: Ward, named: str) -> None:
+    """If there is no key yet, and the client can generate it at its path, that is a warning."""
+    ward.data.joinpath("mender-agent.pem").unlink()
+    ward.configure(Security={"AuthPrivateKey": named} if named else None)
+    path = ward.root / named[1:] if named else ward.data / "mender-agent.pem"
+    assert f"there is no {path} yet" in worries(ward)["key"]
+    assert {} == ward.faults()
+    assert 0 == ward.client("bootstrap")
+    assert path.exists()
+    assert "key" not in worries(ward)
+
+
 def test_a_sub_updater_at_work(ward: Ward) -> None:
     """While the sub-updater works and no daemon runs, everything is right, unless it works for very long."""
     with subprocess.Popen(["sleep", "60"], env={**os.environ, "MENDER_DEPLOYMENT_ID": DEPLOYMENT}) as worker:
@@ -250,12 +283,13 @@ def test_a_sub_updater_that_cannot_be_ended(ward: Ward) -> None:
     [
         (fill, empty, "free some space"),
         (make_read_only, make_writable, "make the file system writable"),
+        (use_all_inodes, free_inodes, "it has no inodes left -> remove some files there"),
     ],
 )
 def test_a_bad_disk(ward: Ward, spoil: Callable[[Path], None], mend: Callable[[Path], None], words: str) -> None:
-    """A full and a read-only data directory are reported as such, and the remedy works."""
+    """A full and a read-only data directory, and one without inodes, are reported as such, and the remedy works."""
     disk = ward.root / "disk"
-    with small_disk(disk, kib=32 * 1024):
+    with small_disk(disk, kib=32 * 1024, inodes=100):
         shutil.copytree(ward.data, disk, dirs_exist_ok=True)
         shutil.rmtree(ward.data)
         ward.data.symlink_to(disk)
@@ -263,6 +297,16 @@ def test_a_bad_disk(ward: Ward, spoil: Callable[[Path], None], mend: Callable[[P
         spoil(disk)
         assert words in ward.faults()["data directory"]
         mend(disk)
+        assert {} == ward.faults()
+
+
+def test_a_read_only_directory_of_the_key(ward: Ward) -> None:
+    """If the key is to be in a read-only directory, and isn't there, the client can't generate it: that is a fault."""
+    ward.configure(Security={"AuthPrivateKey": "/disk/key.pem"})
+    with small_disk(ward.root / "disk") as disk:
+        make_read_only(disk)
+        assert f"cannot generate {disk}/key.pem: no file can be created in {disk}" in ward.faults()["key"]
+        make_writable(disk)
         assert {} == ward.faults()
 
 
@@ -349,6 +393,46 @@ def test_a_proxy_that_is_no_address(ward: Ward, monkeypatch: pytest.MonkeyPatch)
     assert set(CHECKS) == {one["check"] for one in findings}
     named = [one["found"].partition(":")[0] for one in findings if one["verdict"] == "fault"]
     assert ["http_proxy", "https_proxy"] == sorted(named)
+
+
+def test_a_proxy_that_works(ward: Ward, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy that connects to the server is named, without its password, and the server's own checks are skipped."""
+
+    def connect(server: RawServer, connection: socket.socket) -> None:
+        connection.recv(65536)
+        connection.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+
+    with RawServer(connect) as proxy:
+        monkeypatch.setenv("https_proxy", f"http://user:hush@127.0.0.1:{proxy.port}")
+        ward.configure(ServerURL="https://mender.example.com")
+        findings = {one["check"]: one for one in ward.examine()[1]}
+    assert "ok" == findings["proxy"]["verdict"]
+    assert (
+        f"https://mender.example.com is reached through http://127.0.0.1:{proxy.port} (https_proxy)"
+        == findings["proxy"]["found"]
+    )
+    assert {"the server is reached through a proxy"} == {findings[one]["found"] for one in ("DNS", "connection")}
+
+
+def test_two_partitions(ward: Ward) -> None:
+    """Two partitions that exist are right."""
+    ward.write("a.img", "")
+    ward.write("b.img", "")
+    ward.configure(RootfsPartA="/a.img", RootfsPartB="/b.img")
+    assert {} == ward.faults()
+    assert ["A is /a.img, B is /b.img"] == [one["found"] for one in ward.examine()[1] if one["check"] == "partitions"]
+
+
+def test_an_update_in_progress(ward: Ward) -> None:
+    """An update that is being downloaded is shown with its state, and everything is right."""
+    deployment = Deployment(DEPLOYMENT, "release-2", ("board",), Link("https://x/y"))
+    JsonJournal(ward.data / "journal.json").update(
+        lambda record: record.begun(
+            deployment, Provides("board", "release-1"), NextForm.V1_POST, now="2026-01-01T00:00:00+00:00"
+        )
+    )
+    (said,) = [one for one in ward.examine()[1] if one["check"] == "update"]
+    assert ("ok", "release-2: downloading") == (said["verdict"], said["found"])
 
 
 def test_an_exemption_that_cannot_be_used(ward: Ward, monkeypatch: pytest.MonkeyPatch) -> None:

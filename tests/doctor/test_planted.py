@@ -208,6 +208,9 @@ def paused(ward: Ward) -> Callable[[], object]:
     return lambda: ward.client("continue", "--all")
 
 
+IMAGE = "/etc/mender/server.crt"
+"""Below ``--root``, a file can be a partition."""
+
 PLANTED: dict[str, tuple[Callable[[Ward], Callable[[], object]], str, str]] = {
     "wrong clock": (lying_clock, "clock", "the server says that it is"),
     "wrong CA": (wrong_authority, "TLS", "its issuer is unknown"),
@@ -230,6 +233,13 @@ PLANTED: dict[str, tuple[Callable[[Ward], Callable[[], object]], str, str]] = {
     "dead sub-updater": (dead_sub_updater, "update", "died without reporting"),
     "server outage": (outage, "authorisation", "503"),
     "missing partition": (configured(RootfsPartA="/dev/a", RootfsPartB="/dev/b"), "partitions", "cannot find"),
+    "one partition": (configured(RootfsPartA="/etc/mender/mender.conf"), "partitions", "RootfsPartB is not set"),
+    "partition is none": (
+        configured(RootfsPartA="/etc", RootfsPartB="/etc"),
+        "partitions",
+        "is not a block device",
+    ),
+    "same partitions": (configured(RootfsPartA=IMAGE, RootfsPartB=IMAGE), "partitions", "overwrite the running system"),
     "SkipVerify": (configured(SkipVerify=True), "TLS", "SkipVerify is set"),
     "failing identity script": (failing_script, "identity", "failed with exit code 3"),
     "writable configuration": (writable("etc/mender/mender.conf"), "permissions", "everybody can write"),
@@ -245,6 +255,13 @@ PLANTED: dict[str, tuple[Callable[[Ward], Callable[[], object]], str, str]] = {
 }
 
 
+def one_without_tls(ward: Ward) -> Callable[[], object]:
+    """The second of two servers is reached without TLS."""
+    servers = [{"ServerURL": ward.server.url}, {"ServerURL": "http://127.0.0.1:1"}]
+    ward.configure(ServerURL=None, Servers=servers)
+    return ward.configure
+
+
 def reported(record: Record) -> Record:
     """The record after a report of the sub-updater."""
     return record.concluded(DEPLOYMENT, Event.SUCCESS, now="2026-01-01T00:00:00+00:00")
@@ -257,7 +274,8 @@ WORRYING: dict[str, tuple[Callable[[Ward], Callable[[], object]], str, str]] = {
     "pending report": (changed_state(reported), "state file", "1 pending report(s)"),
     "lock after the report": (changed_state(reported, is_locked=True), "update", SubUpdaterState.REPORTED.value),
     "paused": (paused, "update", "all updates are paused by"),
-    "no TLS": (configured(ServerURL="http://127.0.0.1:1"), "TLS", "the server is reached without TLS"),
+    "no TLS": (configured(ServerURL="http://127.0.0.1:1"), "TLS", "http://127.0.0.1:1 is reached without TLS"),
+    "one without TLS": (one_without_tls, "TLS", "http://127.0.0.1:1 is reached without TLS"),
 }
 
 

@@ -57,6 +57,8 @@ def data_is_a_file(ward: Ward) -> None:
 CLIENT = {"HttpsClient": {"Certificate": "/etc/mender/none", "Key": "/etc/mender/none"}}
 VERIFY = {"ArtifactVerifyKeys": ["/v", "/w"]}
 PIN = {"Security": {"AuthPrivateKey": "pkcs11:token=a;object=b?pin-source=/etc/pin"}}
+NOWHERE = {"AuthPrivateKey": "/etc/none/key"}
+BELOW_A_FILE = {"AuthPrivateKey": "/etc/mender/mender.conf/key"}
 AT_THE_START: dict[str, tuple[Callable[[Ward], object], str, str, bool]] = {
     "verify key": (configure(ArtifactVerifyKey="/etc/mender/none"), "configuration", "cannot read the key", True),
     "verify keys": (write("v", "junk", keys=VERIFY), "configuration", "No such file", True),
@@ -73,6 +75,8 @@ AT_THE_START: dict[str, tuple[Callable[[Ward], object], str, str, bool]] = {
     "writable data directory": (mode("var/lib/mender", 0o777), "permissions", "chmod o-w", True),
     "key on another disk": (replace("mender-agent.pem", "/none/key"), "key", "a symbolic link to a missing", False),
     "key is a directory": (replace("mender-agent.pem"), "key", "Is a directory", False),
+    "nowhere for the key": (configure(Security=NOWHERE), "key", "etc/none/key: there is no directory", False),
+    "key below a file": (configure(Security=BELOW_A_FILE), "key", "Not a directory", False),
     "lock is a link": (replace("daemon.lock", "/tmp/x"), "data directory", "not a regular file", False),
     "lock is a directory": (replace("daemon.lock"), "data directory", "not a regular file", False),
     "data is a file": (data_is_a_file, "data directory", "is not a directory", True),
@@ -143,6 +147,16 @@ def test_each_unsafe_program(ward: Ward) -> None:
     assert ("install script", "fault", "good") in found
     assert ("install script", "fault", "model") in found
     assert ("permissions", "warning", "mender-inventory-x") in found
+
+
+@pytest.mark.parametrize("place", ["/etc/none", "/etc/mender/mender.conf"])
+def test_a_log_that_is_lost(ward: Ward, capsys: pytest.CaptureFixture[str], place: str) -> None:
+    """If UpdateLogPath names no directory, there is no log: doctor reports a fault, and config check warns."""
+    ward.configure(UpdateLogPath=place)
+    text = f"UpdateLogPath: cannot write the deployment log: there is no directory {ward.root}{place}"
+    assert text in ward.faults()["configuration"]
+    assert 0 == main(["--root", str(ward.root), "config", "check"])
+    assert f"warning: {text}; make the directory" in capsys.readouterr().out
 
 
 def test_warnings_of_config_check(ward: Ward, capsys: pytest.CaptureFixture[str]) -> None:

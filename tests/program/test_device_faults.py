@@ -146,6 +146,19 @@ def test_sub_updater_that_cannot_run(device: Device, spoil: object) -> None:
     device.wait_status(again, "success")
 
 
+def test_log_without_a_directory(device: Device) -> None:
+    """If the directory of UpdateLogPath is missing, a warning says so, and a failed deployment has an empty log."""
+    (device.root / "usr/share/mender/install").chmod(0o644)
+    device.configure(UpdateLogPath="/none")
+    deployment = device.deploy("release-2")
+    daemon = device.daemon()
+    device.wait_status(deployment, "failure")
+    file = device.root / "none/deployment.log"
+    assert f"cannot write {file}: No such file or directory; make its directory [STO14]" in daemon.text
+    assert "" == device.log_of(deployment)
+    assert 0 == daemon.stop()
+
+
 def test_sub_updater_without_its_mode(device: Device) -> None:
     """A sub-updater that isn't executable still counts: updates fail with the command that corrects it.
 
@@ -311,6 +324,18 @@ def test_commands_of_another_user(nobody: Device, words: str, code: int) -> None
     assert "run this as root, or as the client's user" in said
     for guess in ("owner and mode", "names no deployment", "it may be between two boots", "no server is configured"):
         assert guess not in said
+
+
+def test_files_of_another_user(nobody: Device) -> None:
+    """``doctor`` names the files of the client that its user can't use, with the remedy."""
+    lock = nobody.write("var/lib/mender/daemon.lock", "")
+    lock.chmod(0o600)
+    os.chown(lock, 0, 0)
+    done = nobody.run("doctor")
+    assert 1 == done.returncode
+    assert f"{lock} belongs to user 0, and this user cannot write it" in done.stdout
+    assert "-> if the client runs as this user, change the owner" in done.stdout
+    assert f"cannot check {lock}: Permission denied" in done.stdout
 
 
 def test_data_directory_becomes_read_only(nobody: Device) -> None:

@@ -241,6 +241,16 @@ def test_commands_for_one_device(make_stage: MakeStage) -> None:
     assert "no deployment has finished" in stage.run("--device", "pump-2", "history")
 
 
+def test_metrics_below_the_root(make_stage: MakeStage) -> None:
+    """With ``--root``, the metrics file of a gateway is below that directory, as that of the daemon."""
+    stage = make_stage()
+    stage.describe({"pump-1": {}})
+    directory = stage.directory / "only-below-the-root"
+    directory.mkdir()
+    gateway = stage.start("--root", str(stage.directory), "--metrics-file", f"/{directory.name}/all.prom")
+    wait_until((directory / "all.prom").exists, what=lambda: f"the metrics ({gateway.text})")
+
+
 def test_commands_for_all_devices(make_stage: MakeStage) -> None:
     """``status``, ``history``, ``doctor`` and the metrics cover all devices if no single one is named."""
     stage = make_stage()

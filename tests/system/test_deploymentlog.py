@@ -330,6 +330,19 @@ def test_clock_that_is_not_set(log: DeploymentLogFile, logger: logging.Logger, t
     assert ["begins", "[this device's clock is not set] early", "later"] == texts(log)
 
 
+def test_a_report_while_the_clock_is_not_set(log: DeploymentLogFile, logger: logging.Logger, tmp_path: Path) -> None:
+    """A line of ``report`` that is written while the clock is implausible is sent once, with the mark."""
+    (tmp_path / "deployment.log").write_text(recorded("begins", "1970-01-01T00:00:05+00:00"))
+    log.begin("d1")
+    stamped(logger, "the sub-updater reports failure: no room on B", "1970-01-01T00:00:10+00:00")
+    log.end()
+    (tmp_path / "sub-updater.log").write_text(
+        "1970-01-01T00:00:10Z ERROR   deployment d1: the sub-updater reports failure: no room on B\nbye\n"
+    )
+    marked = "[this device's clock is not set] the sub-updater reports failure: no room on B"
+    assert ["begins", marked, "bye"] == texts(log)
+
+
 LEFT_OUT = "here lines are left out: the log became larger than 1 MiB"
 
 

@@ -63,8 +63,6 @@ def gateway(options: Options) -> ExitCode:
         path = getattr(options, name)
         setattr(options, name, os.path.abspath(path) if path else None)
     config, paths = start(options, is_daemon=True)
-    from pathlib import Path
-
     from .gateway.paths import devices_directory
     from .gateway.run import GatewayOptions, run_gateway
 
@@ -75,7 +73,7 @@ def gateway(options: Options) -> ExitCode:
             devices=devices_directory(options.devices, paths.root),
             workers=options.workers,
             at_once=options.at_once,
-            metrics_file=Path(options.metrics_file) if options.metrics_file else None,
+            metrics_file=paths.below_root(options.metrics_file) if options.metrics_file else None,
         ),
         load=lambda: load(options, paths, is_server_needed=True, is_daemon=True),
     )

@@ -19,6 +19,9 @@ _PIPE_BYTES = 65536
 EARLIEST_PLAUSIBLE_TIME = datetime.fromisoformat(RELEASED).replace(tzinfo=timezone.utc)
 """The release date of this version: a wall clock that shows an earlier time is not set."""
 
+NOT_SET = "[this device's clock is not set] "
+"""The mark of what was recorded at such a time."""
+
 
 class SystemClock:
     """The machine's clocks, with a wait that uses no CPU time and ends when ``wake`` or ``stop`` is called.

@@ -16,7 +16,7 @@ from pathlib import Path
 from mender_client.core.model import LogMessage
 from mender_client.errors import Diagnostic, StorageError
 
-from .clock import EARLIEST_PLAUSIBLE_TIME
+from .clock import EARLIEST_PLAUSIBLE_TIME, NOT_SET
 from .files import open_own, remove_file, storage_errors
 
 _logger = logging.getLogger(__name__)
@@ -158,8 +158,8 @@ class DeploymentLogFile:
 
 def _entry(seconds: float, level: str, message: str) -> dict[str, str]:
     moment = datetime.fromtimestamp(seconds, timezone.utc)
-    clock_problem = "" if moment >= EARLIEST_PLAUSIBLE_TIME else "[this device's clock is not set] "
-    return {"timestamp": moment.isoformat(timespec="milliseconds"), "level": level, "message": clock_problem + message}
+    mark = "" if moment >= EARLIEST_PLAUSIBLE_TIME else NOT_SET
+    return {"timestamp": moment.isoformat(timespec="milliseconds"), "level": level, "message": mark + message}
 
 
 def _parse(line: bytes) -> LogMessage | None:

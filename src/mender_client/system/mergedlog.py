@@ -15,6 +15,8 @@ from datetime import datetime, timedelta, timezone
 from mender_client.core.model import LogMessage
 from mender_client.dataclass import dataclass
 
+from .clock import NOT_SET
+
 _LAST_LINES = 20
 """How many of the recorded lines may be in the output as well: ``report`` ends a deployment."""
 _CLIENT_LINE = re.compile(
@@ -84,6 +86,7 @@ def _end(last_recorded: tuple[tuple[int, LogMessage], ...], modified: datetime) 
 def _lines_with_time(output: bytes, last_recorded: tuple[tuple[int, LogMessage], ...]) -> list[_Line]:
     """The lines of the client, none of which follows a recorded line that a later one is a copy of."""
     lines = list[_Line]()
+    said = [(one.message.removeprefix(NOT_SET), (one.timestamp, number)) for number, one in last_recorded]
     next_copy: _Place | None = None
     for match in reversed(list(_CLIENT_LINE.finditer(output))):
         try:
@@ -91,7 +94,7 @@ def _lines_with_time(output: bytes, last_recorded: tuple[tuple[int, LogMessage],
         except ValueError:
             continue  # it only looks like one
         text = match["text"].decode("utf-8", "replace").strip()
-        copied = next(((one.timestamp, number) for number, one in last_recorded if text.endswith(one.message)), None)
+        copied = next((place for message, place in said if text.endswith(message)), None)
         place = copied or _after(time)
         place = place if next_copy is None else min(place, next_copy)
         next_copy = next_copy if copied is None else place

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from mender_client.app.file_checks import identity_problem
 from mender_client.app.formatting import span
+from mender_client.app.setting_faults import DIRECTORY_REMEDY, directory_problem
 from mender_client.app.sub_updater_process import look_at_sub_updater, stuck_sub_updater_pid
 from mender_client.core.client_status import ClientStatus, Failure
 from mender_client.core.devicekey import fingerprint, key_type
@@ -72,13 +73,12 @@ def _is_shared(value: str) -> bool:
 def key(context: DiagnosticContext) -> Iterator[CheckResult]:
     """The device key can be read and used."""
     try:
-        if not context.config.auth_private_key and not is_there(context.paths.key):
-            yield warning("none yet", "start the daemon, or run 'mender-python-client bootstrap'; either generates one")
-            return
         public = context.key.public_key_pem()
         context.key.sign(b"test")
     except MenderError as error:
-        if "--passphrase-file" in error.remedy and context.daemon_pid is not None:
+        if error.diagnostic.code == "KEY04":  # there is none
+            yield _missing_key(context)
+        elif "--passphrase-file" in error.remedy and context.daemon_pid is not None:
             yield skipped(f"{error.text}, and the daemon has decrypted it; to check it here, {error.remedy}")
         else:
             yield reported(Verdict.FAULT, error.diagnostic, "check its path, owner and mode")
@@ -86,6 +86,15 @@ def key(context: DiagnosticContext) -> Iterator[CheckResult]:
     kind = key_type(public)
     location = context.key.location
     yield ok(f"{kind.value if kind else 'unknown type'}, SHA-256 {fingerprint(public)[:16]}…, {location}")
+
+
+def _missing_key(context: DiagnosticContext) -> CheckResult:
+    """The result if there is no key: the client generates it if it can; the data directory has a check of its own."""
+    path = Path(context.key.location)
+    if context.config.auth_private_key and (problem := directory_problem(path.parent)):
+        return fault(f"cannot generate {path}: {problem}", DIRECTORY_REMEDY)
+    remedy = "start the daemon, or run 'mender-python-client bootstrap'; either generates one"
+    return warning(f"there is no {path} yet", remedy)
 
 
 def clock(context: DiagnosticContext) -> Iterator[CheckResult]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from mender_client.app.file_checks import check_configuration_files, look_at_files
 from mender_client.app.installer import chooses_sub_updater, installer_problems, installer_reason
 from mender_client.app.paths import Paths
-from mender_client.app.setting_faults import find_verify_key_faults
+from mender_client.app.setting_faults import find_log_faults, find_verify_key_faults
 from mender_client.core.keyvalue import parse_key_value_file
 from mender_client.core.model import INCONSISTENT, Provides
 from mender_client.errors import ConfigError, MenderError
@@ -37,6 +37,7 @@ def configuration(context: DiagnosticContext) -> Iterator[CheckResult]:
         verdict = Verdict.FAULT if "did you mean" in odd.remedy else Verdict.WARNING
         yield reported(verdict, odd, "remove it, or find the right name with 'config explain'")
     problems, warnings = find_verify_key_faults(context.config, context.paths)
+    problems = [*problems, *find_log_faults(context.config, context.paths)]
     yield from (reported(Verdict.FAULT, one) for one in problems)
     yield from (reported(Verdict.WARNING, one) for one in warnings)
     if not any((findings.problems, findings.warnings, problems, warnings)):
@@ -104,20 +105,21 @@ def data_directory(context: DiagnosticContext) -> Iterator[CheckResult]:
     if there != directory:
         yield fault(f"{directory} is missing", "run 'mender-python-client setup', or start the daemon: it creates it")
         return
+    state = os.statvfs(directory)
     try:
         _try_to_write(directory)
     except OSError as error:
+        if error.errno == errno.ENOSPC and state.f_files and not state.f_favail:
+            yield fault(f"cannot create a file in {directory}: it has no inodes left", "remove some files there")
+            return
         usual = _WRITE_REMEDIES.get(error.errno or 0, "check its owner and mode, and the disk")
         remedy = permission_remedy(error, directory) or usual
         yield fault(f"cannot write to {directory}: {error.strerror}", remedy)
         return
     yield from _unusable_files(context.paths)
-    state = os.statvfs(directory)
     free, reserve = state.f_bavail * state.f_frsize, context.config.download_reserve_bytes
     space = f"{free // _MIB} MiB free in {directory}"
-    if state.f_files and not state.f_favail:
-        yield fault(f"cannot create a file in {directory}: it has no inodes left", "remove some files there")
-    elif free <= reserve:
+    if free <= reserve:
         yield fault(
             f"{space}, of which {reserve // _MIB} MiB must stay free (DownloadReserveBytes): no space for an Artifact",
             "free some space there",

@@ -11,7 +11,6 @@ from mender_client.app.host import tls_settings
 from mender_client.core.certificate import Certificate
 from mender_client.errors import (
     ConfigError,
-    DeviceError,
     ErrorKind,
     NetworkError,
     NotAcceptedError,
@@ -129,11 +128,12 @@ def certificate(context: DiagnosticContext) -> Iterator[CheckResult]:
         if not problems:
             yield skipped("the server could not be asked; see the other lines")
         return
-    if not any(url.startswith("https") for url in context.config.server_urls):
-        yield warning(
-            "the server is reached without TLS: anybody in between can read and change everything",
-            "use an https URL",
-        )
+    for url in context.config.server_urls:
+        if not url.startswith("https"):
+            found = f"{url} is reached without TLS: anybody in between can read and change everything"
+            yield warning(found, "use an https URL")
+    secured = [url for url in context.config.server_urls if url.startswith("https")]
+    if not secured:
         return
     if isinstance(obstacle, NetworkError):
         is_about_tls = obstacle.kind in _KINDS_OF_TLS
@@ -142,9 +142,8 @@ def certificate(context: DiagnosticContext) -> Iterator[CheckResult]:
         yield fault("SkipVerify is set: the server's certificate is not verified", "remove SkipVerify")
     else:
         yield ok("the server's certificate is trusted")
-    for url in context.config.server_urls:
-        if url.startswith("https"):
-            yield from _dates(context, url)
+    for url in secured:
+        yield from _dates(context, url)
 
 
 def _dates(context: DiagnosticContext, url: str) -> Iterator[CheckResult]:
@@ -184,10 +183,8 @@ def authorisation(context: DiagnosticContext) -> Iterator[CheckResult]:
     elif isinstance(refusal, NetworkError) and refusal.kind not in _REPORTED_ELSEWHERE:
         remedy = "see the server's log, and check firewalls and proxies in between"
         yield reported(Verdict.FAULT, refusal.diagnostic, remedy)
-    elif isinstance(refusal, NetworkError | ConfigError | DeviceError):
-        yield skipped("the server could not be asked; see the other lines")
     else:
-        yield reported(Verdict.FAULT, refusal.diagnostic)
+        yield skipped("the server could not be asked; see the other lines")
 
 
 def _not_accepted(context: DiagnosticContext) -> CheckResult:
