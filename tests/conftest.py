@@ -7,7 +7,6 @@ import importlib
 import os
 import pkgutil
 import signal
-import socket
 import sys
 from collections.abc import Generator, Iterator
 from itertools import chain, zip_longest
@@ -19,6 +18,7 @@ import pytest
 import forking
 import mender_client
 import mender_devserver
+from ports import kept_port
 
 hypothesis.settings.register_profile("short", derandomize=True, deadline=None, database=None, max_examples=50)
 hypothesis.settings.register_profile("nightly", derandomize=True, deadline=None, database=None, max_examples=1000)
@@ -182,9 +182,8 @@ def forked_python(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def closed_port() -> Iterator[int]:
     """A port of 127.0.0.1 at which nothing listens; no other process gets it before the test has ended."""
-    with socket.socket() as holder:
-        holder.bind(("127.0.0.1", 0))
-        yield int(holder.getsockname()[1])
+    with kept_port() as port:
+        yield port
 
 
 @pytest.fixture(autouse=True)

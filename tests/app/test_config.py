@@ -336,7 +336,7 @@ def test_secrets_are_not_repeated(files: Files) -> None:
 def test_unreadable(files: Files) -> None:
     """A file that exists but can't be read is an error; it isn't treated as absent."""
     files.main.mkdir()
-    assert ["main.conf: cannot be read: Is a directory; check its owner and mode"] == files.problems(None, {})
+    assert ["main.conf: cannot be read: Is a directory; it must not be a directory"] == files.problems(None, {})
 
 
 @pytest.mark.parametrize(

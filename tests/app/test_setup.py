@@ -208,7 +208,10 @@ FAULTS: dict[str, tuple[Callable[[Device], object], list[str], int, str]] = {
         lambda d: None, [*NEEDED, "--server-cert", "/no.crt"], 1, "/no.crt: there is no such file",
     ),
     "a certificate that is none": (
-        lambda d: None, [*NEEDED, "--server-cert", "/dev/null"], 1, "it contains no certificate in PEM form",
+        lambda d: None, [*NEEDED, "--server-cert", "/etc/passwd"], 1, "it contains no certificate in PEM form",
+    ),
+    "a certificate that is a device": (
+        lambda d: None, [*NEEDED, "--server-cert", "/dev/zero"], 1, "not a regular file; specify a regular file",
     ),
     "a token file that is missing": (
         lambda d: None, ["--tenant-token-file", "/no"], 1, "cannot read the tenant token from /no: No such file",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import difflib
 import json
 import os
 from collections import defaultdict
@@ -14,7 +15,11 @@ from mender_client.core.wire.deviceconnect import Message, decode
 from mender_client.core.wire.msgpack import Extension, pack, unpack
 
 RECORDINGS = Path(__file__).parents[1] / "contract" / "deviceconnect.jsonl"
+LISTED = Path(__file__).parent / "recorded_differences.txt"
 FOLDER = "/mnt/data"
+USER = "9c8d53db-7e5f-4f04-99e6-4bc99573c282"
+DIRECTORY = 1 << 31
+"""The bit of a directory in a mode."""
 
 
 def sessions() -> dict[str, list[dict[str, Any]]]:
@@ -28,6 +33,18 @@ def sessions() -> dict[str, list[dict[str, Any]]]:
     return dict(found)
 
 
+def listed_differences() -> dict[str, list[str]]:
+    """The listed differences of each session. In the list, "#" is before a reason for differences."""
+    found: dict[str, list[str]] = defaultdict(list)
+    name = ""
+    for line in LISTED.read_text("utf-8").splitlines():
+        if line.startswith(("- ", "+ ")):
+            found[name].append(line)
+        elif not line.startswith("#"):
+            name = line
+    return dict(found)
+
+
 def make_folder(folder: Path) -> None:
     """Create the files of the recorded device."""
     for name, content in (
@@ -36,6 +53,7 @@ def make_folder(folder: Path) -> None:
         ("exact.bin", bytes(81920)),
         ("mib.bin", bytes(1 << 20)),
         ("f100k", bytes(100000)),
+        ("hostname", b"qq\n"),
         ("nobody.txt", b"nobody\n"),
         ("secret", b"secret\n"),
         ("suid", b"x"),
@@ -47,6 +65,7 @@ def make_folder(folder: Path) -> None:
         (folder / name).mkdir()
         (folder / name).chmod(mode)
     (folder / "suid").chmod(0o4755)
+    (folder / "hostname").chmod(0o755)
     (folder / "dir/given.name").write_bytes(b"in folder")
     os.mkfifo(folder / "fifo", 0o644)
     (folder / "link").symlink_to("small.txt")
@@ -64,11 +83,27 @@ class Replay:
 
     def __init__(self, lines: list[dict[str, Any]], folder: Path) -> None:
         self._lines = lines
-        self._folder = str(folder)
+        self._places = {  # those of the recorded device, and ours; the content of the file in /proc must be constant
+            "/var/tmp/f100k": f"{folder}/f100k",
+            "/etc/hostname": f"{folder}/hostname",
+            "/proc/uptime": "/proc/sys/kernel/ostype",
+            FOLDER: str(folder),
+        }
         self.world = World(**self._moved(lines[-1]["conf"]))
 
-    def run(self) -> tuple[dict[str, list[Any]], dict[str, list[Any]]]:
-        """Return the recorded messages and those of the device, each by session."""
+    def differences(self) -> list[str]:
+        """Return the recorded messages that this device doesn't send ("- …"), and those that it sends instead ("+ …").
+
+        Each has the beginning of its session's id.
+        """
+        found: list[str] = []
+        for sid, (recorded, said) in self._run().items():
+            lines = list(difflib.unified_diff(texts(recorded), texts(said), n=0, lineterm=""))[2:]  # without the header
+            found += (f"{line[0]} {sid[:4]} {line[1:]}" for line in lines if line[0] != "@")
+        return found
+
+    def _run(self) -> dict[str, tuple[list[Any], list[Any]]]:
+        """Return the recorded messages and those of the device, by session."""
         recorded, said = defaultdict(list), defaultdict(list)
         at = 0.0
         for line in self._lines:
@@ -81,8 +116,7 @@ class Replay:
                 recorded[line.get("sid", "")].append(shown_line(line))
         for message in self.world.taken():
             said[message.sid].append(self._shown(message))
-        sids = [sid for sid in {**recorded, **said} if sid]
-        return {sid: merged(recorded[sid]) for sid in sids}, {sid: merged(said[sid]) for sid in sids}
+        return {sid: (merged(recorded[sid]), merged(said[sid])) for sid in {**recorded, **said} if sid}
 
     def _message(self, line: dict[str, Any]) -> Message:
         if "raw" in line:
@@ -99,12 +133,16 @@ class Replay:
         return Message(message.proto, message.typ, message.sid, message.props, pack(self._moved(body)))
 
     def _moved(self, value: Any) -> Any:
-        text = json.dumps(value).replace(FOLDER, self._folder)
-        return json.loads(text.replace("/var/tmp/f100k", f"{self._folder}/f100k"))
+        text = json.dumps(value)
+        for theirs, ours in self._places.items():
+            text = text.replace(theirs, ours)
+        return json.loads(text)
 
     def _shown(self, message: Message) -> Any:
-        text = json.dumps(shown(message)).replace(f"{self._folder}/f100k", "/var/tmp/f100k")
-        return json.loads(text.replace(self._folder, FOLDER))
+        text = json.dumps(shown(message))
+        for theirs, ours in self._places.items():
+            text = text.replace(ours, theirs)
+        return json.loads(text)
 
     def _remote(self) -> None:
         """Act as the remote sides of the recorded port forwards."""
@@ -120,7 +158,7 @@ class Replay:
                     link.user.connected()
             while link.sent:
                 data = link.sent.pop(0)
-                if port == 18599:
+                if port == 18592:
                     link.say(None)
                 elif data == b"bye\n":
                     link.say(b"closing\n", None)
@@ -128,7 +166,7 @@ class Replay:
                     count = int(data.split()[1])
                     link.say(*(bytes(min(4096, count - start)) for start in range(0, count, 4096)))
                 else:
-                    link.say(b"echo:" + data)
+                    link.say((b"udp:" if is_datagram else b"echo:") + data)
 
 
 def shown(message: Message) -> list[Any]:
@@ -171,9 +209,17 @@ def merged(messages: list[list[Any]]) -> list[Any]:
     return kept
 
 
+def texts(messages: list[Any]) -> list[str]:
+    """Messages as lines."""
+    return [json.dumps(one, ensure_ascii=False, sort_keys=True).replace(USER, "USER") for one in messages]
+
+
 def plain(body: dict[str, Any]) -> dict[str, Any]:
     """A body without the values that differ each time."""
-    kept = {name: value for name, value in body.items() if name not in ("modtime", "code")}
+    varying = ["modtime", "code"]
+    if int(body.get("mode") or 0) & DIRECTORY:
+        varying.append("size")  # depends on the file system
+    kept = {name: value for name, value in body.items() if name not in varying}
     if isinstance(kept.get("protocols"), list):
         kept["protocols"] = sorted(kept["protocols"])
     return {name: None if isinstance(value, Extension) else value for name, value in kept.items()}

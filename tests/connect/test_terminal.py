@@ -104,15 +104,20 @@ def test_stop(user: User) -> None:
 
 def test_a_shell_that_ignores_the_hang_up(user: User) -> None:
     """A program that ignores SIGHUP is killed after a while; meanwhile other sessions continue."""
-    user.open_terminal()
-    user.type("trap '' HUP TERM INT; echo de''af; while :; do sleep 1; done\r")
-    user.read_until("deaf")
-    other = User(user.device, "another " + user.user)
+    other = User(user.device, "another " + user.user, beside=user)
     other.open_terminal()
-    user.send(1, "stop")
-    other.type("echo he''re\r")
-    other.read_until("here")
-    assert {"status": 1} == user.read_to_stop()[1].props
+    for number in range(10):  # on a busy machine the answer may come too late
+        user.open_terminal()
+        user.type("trap '' HUP TERM INT; echo de''af; while :; do sleep 1; done\r")
+        user.read_until("deaf")
+        user.send(1, "stop")
+        other.type(f"echo he''re{number}\r")
+        other.read_until(f"here{number}")
+        is_answered_first = not user.has_received("stop")
+        assert {"status": 1} == user.read_to_stop()[1].props
+        if is_answered_first:
+            return
+    pytest.fail("the other session was never answered before the end of the shell")
 
 
 def test_end_of_the_program(device: Device, reach: Reach) -> None:

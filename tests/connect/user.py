@@ -23,12 +23,15 @@ class User:
     Args:
         device: the device.
         user: the user id.
+        beside: another session on this connection, whose messages are kept for it.
     """
 
-    def __init__(self, device: ConnectedDevice, user: str = USER) -> None:
+    def __init__(self, device: ConnectedDevice, user: str = USER, *, beside: User | None = None) -> None:
         self.device = device
         self.sid = str(uuid.uuid4())
         self.user = user
+        self._kept: dict[str, list[Message]] = {} if beside is None else beside._kept
+        self._kept[self.sid] = []
 
     def send(self, proto: int, typ: str, body: bytes | None = None, **props: Any) -> None:
         """Send a message."""
@@ -41,9 +44,16 @@ class User:
     def receive(self, *, ping: bool = False) -> Message:
         """The next message of the session."""
         while True:
-            message = self.device.receive(PATIENCE_S)
-            if message.sid == self.sid and (ping or (message.proto, message.typ) != (Protocol.CONTROL, "ping")):
+            while not self._kept[self.sid]:
+                message = self.device.receive(PATIENCE_S)
+                self._kept.get(message.sid, []).append(message)
+            message = self._kept[self.sid].pop(0)
+            if ping or (message.proto, message.typ) != (Protocol.CONTROL, "ping"):
                 return message
+
+    def has_received(self, typ: str) -> bool:
+        """Whether a message of this type is kept for this session."""
+        return any(message.typ == typ for message in self._kept[self.sid])
 
     def error(self) -> dict[str, Any]:
         """The body of the next message, which must be an error."""

@@ -80,6 +80,7 @@ class FakeShell:
         self.typed = b""
         self.is_hung_up = False
         self.is_deaf = False
+        self.is_slow_to_end = False
 
     def write(self, data: bytes) -> bool:
         self.typed += data
@@ -90,7 +91,8 @@ class FakeShell:
 
     def hang_up(self) -> None:
         self.is_hung_up = True
-        self.screen.ended()
+        if not self.is_slow_to_end:
+            self.screen.ended()
 
 
 class FakeShells:

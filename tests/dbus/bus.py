@@ -46,6 +46,11 @@ _CONFIGURATION = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-BUS Bus Co
 """Like Debian's system.conf, but without the services that it starts."""
 
 
+def connect(address: str) -> DBusConnection:
+    """A connection to a bus, which may be busy: by default, jeepney gives up after a second."""
+    return open_dbus_connection(address, auth_timeout=PATIENCE_S)
+
+
 class SystemBus:
     """A private bus at an abstract address, which every user can reach.
 
@@ -70,7 +75,7 @@ class SystemBus:
 
     def _answers(self) -> bool:
         try:
-            open_dbus_connection(self.address).close()
+            connect(self.address).close()
         except OSError:
             return False
         return True
@@ -85,7 +90,7 @@ class SystemBus:
     @contextmanager
     def caller(self) -> Iterator[Caller]:
         """A program that runs as root and is connected to the bus."""
-        with open_dbus_connection(self.address) as connection:
+        with connect(self.address) as connection:
             yield Caller(connection)
 
     def owner(self) -> str:

@@ -9,12 +9,13 @@ import pytest
 
 from devserver.caller import Caller, Gadget, calling, make_artifact
 from mender_devserver import DevServer
+from ports import restartable
 
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[DevServer]:
     """A server that speaks plain HTTP and accepts everybody; TLS has tests of its own."""
-    with DevServer(tmp_path / "server", tls=False, auto_accept=True) as running:
+    with restartable(tmp_path / "server", tls=False, auto_accept=True) as running:
         yield running
 
 

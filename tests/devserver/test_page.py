@@ -22,6 +22,7 @@ from mender_devserver.browser import TYPES
 from mender_devserver.contact import load_contact
 from mender_devserver.remote import DEVICES
 from mender_devserver.settings import NAMES
+from ports import restartable
 
 DIRECTORY = files("mender_devserver") / "page"
 HTML = (DIRECTORY / "index.html").read_text()
@@ -262,7 +263,7 @@ def test_parts_are_counted(server: DevServer, gadget: Gadget, release: str) -> N
 
 def test_server_stops_under_a_feed(tmp_path: Path) -> None:
     """An open page doesn't keep the server from stopping; after a restart of the server the page is connected again."""
-    with DevServer(tmp_path, tls=False) as server:
+    with restartable(tmp_path, tls=False) as server:
         feed = Feed(server)
         feed.message()
         server.stop()

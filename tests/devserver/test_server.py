@@ -174,6 +174,7 @@ def test_events_tell_the_story(server: DevServer, gadget: Gadget, release: str) 
     heard: queue.SimpleQueue[Event] = queue.SimpleQueue()
     end = server.subscribe(heard.put)
     gadget.caller.call("GET", gadget.link())
+    server.wait_until(lambda: server.events[-1].name == "download-end")  # the client may have all of it before that
     for status in ("downloading", "success"):
         gadget.report(release, status)
     end()

@@ -13,6 +13,7 @@ from mender_client import Client, DeviceDescription, InstallFunction
 from mender_client.system.crypto import choose_backend
 from mender_client.system.keys import DeviceKey
 from mender_devserver import DevServer
+from ports import restartable
 from program.stage import make_artifact
 from waiting import wait_until
 
@@ -22,7 +23,7 @@ Embed = Callable[..., Client]
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[DevServer]:
     """A server that accepts every device and has release-2."""
-    with DevServer(tmp_path / "server", tls=False, auto_accept=True) as server:
+    with restartable(tmp_path / "server", tls=False, auto_accept=True) as server:
         server.upload(make_artifact(tmp_path / "release-2.mender", "release-2"))
         yield server
 

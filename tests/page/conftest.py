@@ -17,6 +17,7 @@ import pytest
 from mender_client import Deployment
 from mender_client.core.artifact import Compression, PayloadSource, rootfs_image, write_artifact
 from mender_devserver import DevServer
+from ports import restartable
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, ConsoleMessage, Page
@@ -53,7 +54,7 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[DevServer]:
     """A server in plain HTTP, which a browser trusts on this machine."""
-    with DevServer(tmp_path / "server", tls=False) as running:
+    with restartable(tmp_path / "server", tls=False) as running:
         yield running
 
 

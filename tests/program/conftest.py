@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from mender_devserver import DevServer
+from ports import restartable
 from program.gateway import GatewayStage, MakeStage
 from program.stage import Device
 
@@ -29,7 +30,7 @@ def server(tmp_path: Path, certificate_directory: Path) -> Iterator[DevServer]:
     """A server that speaks TLS."""
     directory = tmp_path / "server"
     shutil.copytree(certificate_directory, directory)
-    with DevServer(directory) as running:
+    with restartable(directory) as running:
         yield running
 
 

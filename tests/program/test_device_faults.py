@@ -10,7 +10,7 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 import pytest
@@ -49,31 +49,36 @@ def test_wrong_identity(device: Device) -> None:
     daemon.wait_for("authorised by")
 
 
-PIPES = {
-    "etc/mender/mender.conf": "is not valid JSON",
-    "var/lib/mender/mender.conf": "is not valid JSON",
-    "var/lib/mender/mender-agent.pem": "cannot use",
-    "server.crt": "it contains no certificate",
-    "client.crt": "it contains no certificate",
-    "client.key": "it is empty",
+CONFIGURED = {
+    "etc/mender/mender.conf": ("check-update", 78),
+    "var/lib/mender/mender.conf": ("check-update", 78),
+    "var/lib/mender/mender-agent.pem": ("check-update", 1),
+    "server.crt": ("check-update", 1),  # only a warning, but the server isn't trusted
+    "client.crt": ("check-update", 78),
+    "client.key": ("check-update", 78),
+    "verify.pem": ("config check", 78),
 }
 
 
-@pytest.mark.parametrize("command", ["check-update", "doctor"])
-@pytest.mark.parametrize("name", PIPES)
-def test_pipe_without_a_writer(device: Device, name: str, command: str) -> None:
-    """A pipe in place of a file is reported like an empty file; no command waits for a writer."""
+@pytest.mark.parametrize("has_writer", [False, True])
+@pytest.mark.parametrize("name", CONFIGURED)
+def test_pipe_in_place_of_a_file(device: Device, name: str, *, has_writer: bool) -> None:
+    """A named pipe in place of a configured file is reported; no command waits for a writer, or for what it writes."""
     made = provide_certificate(device.root / "made")
     files = {"server.crt": made.authority, "client.crt": made.chain, "client.key": made.key}
-    paths = {file: device.write(file, source.read_text()) for file, source in files.items()}
+    paths = {file: str(device.write(file, source.read_text())) for file, source in files.items()}
     if name in paths:
-        client = {"Certificate": str(paths["client.crt"]), "Key": str(paths["client.key"])}
-        settings = {"ServerCertificate": str(paths["server.crt"]), "HttpsClient": client}
-        device.configure(ServerURL="https://127.0.0.1:1", **settings)
-    (device.root / name).unlink(missing_ok=True)
-    os.mkfifo(device.root / name, 0o600)
-    done = device.call(command)
-    assert PIPES[name] in done.stdout + done.stderr
+        client = {"Certificate": paths["client.crt"], "Key": paths["client.key"]}
+        device.configure(ServerURL="https://127.0.0.1:1", ServerCertificate=paths["server.crt"], HttpsClient=client)
+    if name == "verify.pem":
+        device.configure(ArtifactVerifyKey=f"/{name}")
+    pipe = device.root / name
+    pipe.unlink(missing_ok=True)
+    os.mkfifo(pipe, 0o600)
+    with open(os.open(pipe, os.O_RDWR), "wb") if has_writer else nullcontext():
+        for command, code in (CONFIGURED[name], ("doctor", 1)):
+            done = device.call(*command.split())
+            assert (code, True) == (done.returncode, "it is not a regular file" in done.stdout + done.stderr)
 
 
 @pytest.mark.parametrize("how", ["missing", "not executable", "no interpreter"])

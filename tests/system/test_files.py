@@ -17,6 +17,7 @@ from mender_client.system.files import (
     DaemonLock,
     LockFile,
     make_directory,
+    open_input,
     read_text,
     remove_file,
     remove_stale_files,
@@ -430,3 +431,20 @@ def test_own_file_that_is_a_pipe(tmp_path: Path) -> None:
     """A named pipe in place of the lock file doesn't block, and counts as a lock."""
     os.mkfifo(tmp_path / "update.lock")
     assert "" == LockFile(tmp_path / "update.lock").read()
+
+
+def test_input_that_is_no_regular_file(tmp_path: Path) -> None:
+    """Of the files that the operator names, only regular ones are opened, and unnamed pipes, as shells pass them."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("pipe")
+    for path in (tmp_path / "pipe", tmp_path / "link", Path("/dev/null"), Path("/dev/zero")):
+        with pytest.raises(OSError, match="it is not a regular file"):
+            open_input(path)
+    with pytest.raises(IsADirectoryError):
+        open_input(tmp_path)
+    reader, writer = os.pipe()
+    os.write(writer, b"content")
+    os.close(writer)
+    with open_input(Path(f"/dev/fd/{reader}")) as file:
+        assert b"content" == file.read()
+    os.close(reader)

@@ -156,7 +156,10 @@ def test_every_key_that_can_t_be_used_is_named(backend: Backend, tmp_path: Path)
     missing, directory, private, p384 = map(str, caught.value.problems)
     remedy = "check its path, owner and mode"
     assert f"ArtifactVerifyKeys: cannot read the key {files[0]}: No such file or directory; {remedy} [KEY14]" == missing
-    assert f"ArtifactVerifyKeys: cannot read the key {files[1]}: Is a directory; {remedy} [KEY14]" == directory
+    assert (
+        f"ArtifactVerifyKeys: cannot read the key {files[1]}: Is a directory; it must not be a directory [KEY14]"
+        == directory
+    )
     assert private.startswith(f"ArtifactVerifyKeys: cannot use {files[2]}: it contains a private key; specify a file")
     assert p384.startswith(f"ArtifactVerifyKeys: cannot use {files[3]}: the key is neither RSA nor ECDSA P-256,")
 

@@ -286,8 +286,8 @@ def _rsa_key(path: Path) -> Path:
     return path
 
 
-def _garbage(path: Path) -> Path:
-    path.write_text("garbage")
+def _garbage(path: Path, content: str = "garbage") -> Path:
+    path.write_text(content)
     return path
 
 
@@ -306,7 +306,8 @@ USELESS: dict[str, Callable[[Authority, Path], Path]] = {
     "missing": lambda a, p: p / "no.pem",
     "garbage": lambda a, p: _garbage(p / "x.pem"),
     "damaged": lambda a, p: _damaged(a, p / "x.pem"),
-    "empty": lambda a, p: Path("/dev/null"),
+    "empty": lambda a, p: _garbage(p / "x.pem", ""),
+    "device": lambda a, p: Path("/dev/null"),
     "a key": lambda a, p: a.good.key,
     "empty directory": lambda a, p: _directory(p / "directory"),
 }
@@ -352,6 +353,11 @@ UNUSABLE: dict[str, tuple[str, str, Callable[[Authority, Path], TlsSettings]]] =
         "HttpsClient.Key",
         _PEM,
         lambda a, p: TlsSettings(certificate=a.good.certificate, key=_garbage(p / "x.pem")),
+    ),
+    "key empty": (
+        "HttpsClient.Key",
+        "it is empty",
+        lambda a, p: TlsSettings(certificate=a.good.certificate, key=_garbage(p / "x.pem", "")),
     ),
     "key of another": (
         "HttpsClient.Key",

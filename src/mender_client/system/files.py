@@ -6,6 +6,7 @@ import errno
 import fcntl
 import os
 import re
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -34,6 +35,7 @@ _REMEDIES = {
     errno.ELOOP: "it must not be a symbolic link",
     errno.EISDIR: "it must not be a directory",
     errno.ENOTDIR: "check its path",
+    errno.ESPIPE: "specify a regular file",
 }
 
 
@@ -60,6 +62,11 @@ def permission_remedy(error: OSError, path: Path) -> str:
         with suppress(OSError):
             return AS_CLIENT if place.stat().st_uid != os.geteuid() else ""
     return ""
+
+
+def reading_remedy(error: OSError, path: Path) -> str:
+    """What to do if a file that the operator names can't be read; empty if nothing specific is known."""
+    return permission_remedy(error, path) or _REMEDIES.get(error.errno or 0, "")
 
 
 WRITE_BACK_BYTES = 8 * 1024 * 1024
@@ -196,17 +203,25 @@ def _open_at_once(name: str, flags: int) -> int:
 
 
 def open_input(path: Path) -> BinaryIO:
-    """Open a file named by the operator for reading; a pipe that no process has opened for writing is empty.
+    """Open a file named by the operator for reading.
+
+    It must be a regular file, since it may be read again, and no command waits for what others write; or an unnamed
+    pipe, with which a shell passes, for instance, a key that isn't on any disk.
 
     Raises:
-        OSError: it can't be opened.
+        OSError: it can't be opened, or is not a regular file.
     """
     return open(path, "rb", opener=_open_input)
 
 
 def _open_input(name: str, flags: int) -> int:
     descriptor = _open_at_once(name, flags)
-    os.set_blocking(descriptor, True)  # what a writer has not written yet is waited for
+    mode = os.fstat(descriptor).st_mode
+    is_unnamed = stat.S_ISFIFO(mode) and os.readlink(f"/proc/self/fd/{descriptor}").startswith("pipe:")
+    if not (is_unnamed or stat.S_ISREG(mode) or stat.S_ISDIR(mode)):  # open() itself refuses directories
+        os.close(descriptor)
+        raise OSError(errno.ESPIPE, "it is not a regular file")
+    os.set_blocking(descriptor, True)
     return descriptor
 
 

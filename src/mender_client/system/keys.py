@@ -10,7 +10,7 @@ from mender_client.core.devicekey import KeyType, UnreadableKeyError, find_key_f
 from mender_client.errors import KeyFileError
 
 from .backend import Backend, PrivateKey, UnusableKeyError
-from .files import open_input, permission_remedy, write_atomic
+from .files import open_input, reading_remedy, write_atomic
 
 _LARGEST_FILE_BYTES = 64 * 1024
 
@@ -34,7 +34,7 @@ def read_key_file(file: Path) -> bytes:
             content = stream.read(_LARGEST_FILE_BYTES + 1)
     except OSError as error:
         text = f"cannot read the key {file}: {error.strerror}"
-        remedy = permission_remedy(error, file) or "check its path, owner and mode"
+        remedy = reading_remedy(error, file) or "check its path, owner and mode"
         raise KeyFileError("KEY02", text, remedy=remedy) from error
     if len(content) > _LARGEST_FILE_BYTES:
         text = f"cannot read the key {file}: it is larger than {_LARGEST_FILE_BYTES} bytes"
@@ -153,6 +153,6 @@ class DeviceKey:
             return False
         except OSError as error:
             text = f"cannot read the device key {self._path}: {error.strerror}"
-            remedy = permission_remedy(error, self._path) or "check its path, owner and mode"
+            remedy = reading_remedy(error, self._path) or "check its path, owner and mode"
             raise KeyFileError("KEY07", text, remedy=remedy) from error
         return True

@@ -180,8 +180,6 @@ def _files(path: Path) -> Sequence[Path]:
 def _trust_file(context: ssl.SSLContext, file: Path) -> tuple[Sequence[Certificate], bool]:
     """Trust the certificates in a file; returns the valid ones, and whether all are; ValueError if none is."""
     data = _read(file)
-    if not data:  # OpenSSL would wait for the writer of a pipe
-        raise ValueError("it contains no certificate")
     try:
         context.load_verify_locations(file)
         is_whole = True

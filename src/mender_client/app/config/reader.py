@@ -11,7 +11,7 @@ from mender_client import TYPE_CHECKING
 from mender_client.core.text import json_fault, printable
 from mender_client.dataclass import dataclass
 from mender_client.errors import ConfigError, Diagnostic
-from mender_client.system.files import open_input, permission_remedy
+from mender_client.system.files import open_input, reading_remedy
 
 from .keys import ACCEPTED_KEYS, CLOSED_OBJECTS, RETIRED_KEYS, Key, KeySet
 from .settings import KEYS, Config, build_config
@@ -148,7 +148,7 @@ class Reader:
         except FileNotFoundError:
             return
         except OSError as error:
-            remedy = permission_remedy(error, path) or "check its owner and mode"
+            remedy = reading_remedy(error, path) or "check its owner and mode"
             self._give_up(Diagnostic("CFG02", f"{path}: cannot be read: {error.strerror}", remedy))
             return
         self.take(path, data)

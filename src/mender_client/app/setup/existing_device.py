@@ -10,7 +10,7 @@ from mender_client.app.config import KEYS, ConfigFindings, examine
 from mender_client.app.paths import Paths
 from mender_client.core.keyvalue import parse_key_value_file
 from mender_client.errors import ConfigError, StorageError
-from mender_client.system.files import open_input, permission_remedy
+from mender_client.system.files import open_input, reading_remedy
 
 UNITS = "/etc/systemd/system"
 PACKAGED_UNITS = ("/usr/lib/systemd/system", "/lib/systemd/system")
@@ -107,5 +107,5 @@ def content(path: Path) -> bytes | None:
         return None
     except OSError as error:
         text = f"cannot read {path}: {error.strerror}"
-        remedy = permission_remedy(error, path) or "check its owner and mode"
+        remedy = reading_remedy(error, path) or "check its owner and mode"
         raise StorageError("SET10", text, remedy=remedy) from error

@@ -19,6 +19,8 @@ PING_SECONDS = 60.0
 PONG_SECONDS = 65.0
 GONE_SECONDS = 300.0
 """How long shells outlive the connection to the server."""
+MOST_BYTES = 8 * 1024 * 1024 - 65536
+"""The maximum output of one session; the server ends it after 8 MiB."""
 _LARGEST_SIZE = 0xFFFF
 _ASK_AGAIN_SECONDS = 0.05
 _ASK_OFFLINE_SECONDS = 1.0
@@ -34,7 +36,6 @@ class TerminalLimits:
         per_user: the maximum number of shells per user.
         seconds: how long a shell may run; 0 for no limit.
         idle_seconds: how long a shell may run without input; 0 for no limit.
-        most_bytes: the maximum output of one session, as the server allows; 0 for no limit.
     """
 
     is_disabled: bool = False
@@ -43,7 +44,6 @@ class TerminalLimits:
     per_user: int = 1
     seconds: float = 0.0
     idle_seconds: float = 0.0
-    most_bytes: int = 8 * 1024 * 1024 - 65536
 
 
 class Terminals:
@@ -130,9 +130,7 @@ class Terminals:
         return terminal if terminal is not None and (not user or user == terminal.user or not terminal.user) else None
 
     def _new(self, message: Message) -> None:
-        width, height = number_of(message.props, "terminal_width"), number_of(message.props, "terminal_height")
-        if not (width and height and 0 < width <= _LARGEST_SIZE and 0 < height <= _LARGEST_SIZE):
-            width, height = self.limits.width, self.limits.height
+        width, height = _size(message) or (self.limits.width, self.limits.height)
         user = text_of(message.props, "user_id")
         try:
             self._check(message.sid, user)
@@ -189,10 +187,8 @@ class Terminal:
             self._pace.typed(self._heard_at)
             if message.body and not self._shell.write(message.body):
                 self._say("shell", ShellStatus.ERROR, "input dropped: the program does not read it")
-        elif message.typ == "resize":
-            width, height = number_of(message.props, "terminal_width"), number_of(message.props, "terminal_height")
-            if width and height and 0 < width <= _LARGEST_SIZE and 0 < height <= _LARGEST_SIZE:
-                self._shell.resize(width, height)
+        elif message.typ == "resize" and (size := _size(message)) is not None:
+            self._shell.resize(*size)
 
     def _stop(self, message: Message) -> None:
         self.end((message.body or b"").decode("utf-8", "replace")[:200] or "stopped by its user")
@@ -212,8 +208,7 @@ class Terminal:
     def output(self, data: bytes) -> None:
         if self._is_over:
             return
-        most = self._all.limits.most_bytes
-        if most and self._sent_bytes + len(data) > most:
+        if self._sent_bytes + len(data) > MOST_BYTES:
             text = (
                 f"\r\n[this session has shown {self._sent_bytes >> 20} MiB, and the server ends it; open a new one]\r\n"
             )
@@ -251,7 +246,6 @@ class Terminal:
         self._is_connected = is_connected
         self._pinger.cancel()
         if is_connected:
-            self._heard_at = self._timers.now()
             self._pinger = self._timers.call_later(PING_SECONDS, self._ping)
 
     def _ping(self) -> None:
@@ -289,3 +283,9 @@ class Terminal:
     def _say(self, typ: str, status: ShellStatus, text: str = "") -> None:
         body = text.encode() if text else None
         self._all.send(Message(Protocol.SHELL, typ, self.sid, {"status": int(status)}, body))
+
+
+def _size(message: Message) -> tuple[int, int] | None:
+    """The width and height that a message asks for; None if one of them is missing or invalid."""
+    width, height = (number_of(message.props, f"terminal_{name}") or 0 for name in ("width", "height"))
+    return (width, height) if 0 < width <= _LARGEST_SIZE and 0 < height <= _LARGEST_SIZE else None

@@ -286,11 +286,10 @@ class _Upload:
             self._session.send("ack", self._last.props)
 
     def _finished(self, message: Message, error: RefusedError | None) -> None:
+        self._session.over(self)
         if error is not None:
-            self._session.over(self)
             self._session.refuse(self._request, error)
             return
-        self._session.over(self)
         self._session.send("ack", message.props)
         _logger.info(
             "file %s received from user %s: %d bytes, SHA-256 %s",
