@@ -164,6 +164,27 @@ def test_child_that_holds_the_pipe(script: MakeScript, tmp_path: Path) -> None:
     wait_until(lambda: not is_running(int((tmp_path / "child").read_text())))
 
 
+RUN_ONE = """
+import sys
+from mender_client.system.process import ScriptLimits, run_script
+sys.stdout.write(run_script(sys.argv[1:], limits=ScriptLimits(seconds=600)).decode())
+"""
+
+
+def test_output_before_an_exit_that_is_noticed_late(script: MakeScript, tmp_path: Path) -> None:
+    """What a script prints just before it exits counts even if the client was kept from running at that time."""
+    begun, end = tmp_path / "begun", tmp_path / "end"
+    path = script(f"echo $$ > '{begun}'; until [ -e '{end}' ]; do sleep 0.01; done; echo a=1")
+    client = subprocess.Popen([sys.executable, "-c", RUN_ONE, path], stdout=subprocess.PIPE, text=True)
+    wait_until(lambda: begun.exists() and begun.read_text())
+    client.send_signal(signal.SIGSTOP)
+    end.touch()
+    wait_until(lambda: Path(f"/proc/{begun.read_text().strip()}/stat").read_text().split(") ")[1][0] == "Z")
+    time.sleep(0.6)  # longer than the client waits for output before it checks whether the script has exited
+    client.send_signal(signal.SIGCONT)
+    assert ("a=1\n", None) == client.communicate(timeout=PATIENCE_S)
+
+
 def test_closed_output_but_no_end(script: MakeScript) -> None:
     """A script that closes its output and then hangs is ended with an error, too."""
     path = script("exec >&- 2>&-; sleep 600")

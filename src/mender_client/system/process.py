@@ -144,8 +144,9 @@ def _collect(
                 text = f"cannot use {name}: it did not exit within {limits.seconds:g} s"
                 remedy = "find out what it is waiting for: run it by hand, as the client's user"
                 raise ScriptError("SCR04", text, remedy=remedy)
+            has_exited = process.poll() is not None  # before the wait: by then, all that it printed can be read
             ready = selector.select(min(left, 0.5))
-            if not ready and process.poll() is not None:
+            if not ready and has_exited:
                 break
             for key, _ in ready:
                 chunk = os.read(key.fd, 65536)
