@@ -61,6 +61,7 @@ nightly: $(DEV_STAMP) ## all tests with full searches, coverage of everything, f
 	"$(BIN)/python" tests/program/kill.py --kills $(KILLS)
 	"$(BIN)/python" tests/program/modules/kill.py --kills $(KILLS)
 	"$(BIN)/python" tests/connect/kill.py --blows $(BLOWS)
+	"$(BIN)/python" tests/pauses.py $(MAKE) test
 	"$(BIN)/python" tools/soak --minutes $(SOAK_MINUTES)
 
 check: lint site coverage ## all that CI checks: style, types, tests and their coverage, documents
