@@ -3,8 +3,8 @@
     python tests/pauses.py make test                             at most 2 processes at once, for up to 0.4 s each
     python tests/pauses.py --at-once 8 --longest 1 make test     as on a machine that is far too busy
 
-A pause can come between any two instructions of a process, and others continue meanwhile. Processes with a controlling
-terminal are left alone: a shell notices that its job was stopped.
+A pause can come between any two instructions of a process, and others continue meanwhile: at most a quarter of them is
+paused. Processes with a controlling terminal are left alone: a shell notices that its job was stopped.
 """
 
 from __future__ import annotations
@@ -36,10 +36,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for pid in [pid for pid, end in paused.items() if end <= now]:
                 del paused[pid]
                 _send(pid, signal.SIGCONT)
-            below = [pid for pid in _below(command.pid) if pid not in paused]
-            if below and len(paused) < options.at_once and _send(pid := rng.choice(below), signal.SIGSTOP):
-                paused[pid] = now + rng.random() * options.longest
-                count += 1
+            running = [pid for pid in _below(command.pid) if pid not in paused]
+            if len(paused) < min(options.at_once, len(running) // 3):
+                pid = rng.choice(running)
+                if _send(pid, signal.SIGSTOP):
+                    paused[pid] = now + rng.random() * options.longest
+                    count += 1
             time.sleep(_INTERVAL_S)
     finally:
         for pid in paused:
