@@ -13,8 +13,8 @@ from mender_client.commandline import Options
 from mender_client.core.machine import Event
 from mender_client.core.model import Deployment, Link, NextForm, Provides
 from mender_client.core.record import Record
-from mender_client.system.files import LockFile
 from mender_client.system.journal import JsonJournal
+from mender_client.system.locks import LockFile
 
 DEPLOYMENT = Deployment("dep-1", "release-2", ("board",), Link("https://storage.example/a"))
 

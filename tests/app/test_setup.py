@@ -22,7 +22,7 @@ from calling import call
 from mender_client.app.cli import main
 from mender_client.app.setup.existing_device import CLIENT_UNIT, CONNECT_UNIT, DBUS_UNIT, SUB_UPDATER_UNIT
 from mender_client.app.setup.run import next_steps
-from mender_client.system.files import DaemonLock
+from mender_client.system.locks import DaemonLock
 from mender_devserver import DevServer
 from waiting import PATIENCE_S
 

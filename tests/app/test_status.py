@@ -36,8 +36,8 @@ from mender_client.core.machine import EXPLANATIONS, Event, State
 from mender_client.core.model import Deployment, Link, NextForm, Provides, Status
 from mender_client.core.record import Outcome, Record
 from mender_client.errors import ErrorKind, NetworkError
-from mender_client.system.files import DaemonLock, LockFile
 from mender_client.system.journal import JsonJournal
+from mender_client.system.locks import DaemonLock, LockFile
 from mender_client.system.statusfile import StatusFile
 
 DEPLOYMENT = Deployment("dep-1", "release-2", ("board",), Link("https://storage.example/a?secret"))

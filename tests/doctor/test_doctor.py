@@ -25,8 +25,8 @@ from mender_client.core.client_status import ClientStatus
 from mender_client.core.machine import Event
 from mender_client.core.model import Deployment, Link, NextForm, Provides
 from mender_client.errors import NetworkError
-from mender_client.system.files import DaemonLock
 from mender_client.system.journal import JsonJournal
+from mender_client.system.locks import DaemonLock
 from mender_client.system.statusfile import StatusFile
 from system.authority import DAY, NOW, Authority, Pair
 from system.rawserver import RawServer

@@ -29,7 +29,7 @@ from mender_client.core.wire.deployments import fit_log
 from mender_client.errors import ConfigError, ErrorKind, NetworkError, StorageError
 from mender_client.system.deploymentlog import DeploymentLogFile
 from mender_client.system.device import ScriptedDevice
-from mender_client.system.files import DaemonLock, LockFile
+from mender_client.system.locks import DaemonLock, LockFile
 from mender_client.system.snapshot import peek_record, read_client_status
 
 _CONFIGURATION = {

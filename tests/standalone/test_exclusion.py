@@ -15,7 +15,7 @@ import forking
 from calling import call
 from mender_client.app.cli import main
 from mender_client.app.mender_update import MENDER_UPDATE
-from mender_client.system.files import DaemonLock
+from mender_client.system.locks import DaemonLock
 from program.stage import PROGRAM
 from running import is_running
 from waiting import PATIENCE_S, wait_until
@@ -23,7 +23,7 @@ from waiting import PATIENCE_S, wait_until
 from .bench import NEW, OLD, Bench
 from .test_way import BEGUN, NOT_COMMITTED
 
-HELD = "import sys, time\nfrom pathlib import Path\nfrom mender_client.system.files import DaemonLock\n" + (
+HELD = "import sys, time\nfrom pathlib import Path\nfrom mender_client.system.locks import DaemonLock\n" + (
     "lock = DaemonLock(Path(sys.argv[1]), is_command=len(sys.argv) > 2)\nlock.acquire()\nprint(flush=True)\n"
     "sys.stdin.read()\n"
 )

@@ -82,7 +82,8 @@ def gateway(options: Options) -> ExitCode:
 def bootstrap(options: Options) -> ExitCode:
     config, paths = start(options, is_server_needed=False)
     from mender_client.core.devicekey import KeyType, fingerprint, key_type
-    from mender_client.system.files import DaemonLock, make_directory
+    from mender_client.system.files import make_directory
+    from mender_client.system.locks import DaemonLock
 
     from .devicekey import device_key, prepare_key
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from mender_client import TYPE_CHECKING
 from mender_client.core.machine import Flow
-from mender_client.system.files import LockFile
+from mender_client.system.locks import LockFile
 from mender_client.system.trust import Trust
 
 from .config import Config

@@ -25,9 +25,10 @@ from mender_client.core.wire.messages import Reply, Request, refuse
 from mender_client.dataclass import replace
 from mender_client.errors import ConfigError, Diagnostic, MenderError, NetworkError
 from mender_client.system.exchange import Upgraded
-from mender_client.system.files import DaemonLock, make_directory
+from mender_client.system.files import make_directory
 from mender_client.system.http import HttpTransport
 from mender_client.system.keys import Passphrase
+from mender_client.system.locks import DaemonLock
 
 from .config import Config
 from .config.connect_keys import ConnectConfig, load_connect

@@ -15,8 +15,9 @@ from mender_client.core.client_status import STOPPED, ClientStatus
 from mender_client.core.machine import State
 from mender_client.errors import ConfigError, Diagnostic, Interrupted, MenderError
 from mender_client.system.connection import Timeouts
-from mender_client.system.files import DaemonLock, make_directory, remove_stale_files
+from mender_client.system.files import make_directory, remove_stale_files
 from mender_client.system.keys import Passphrase, no_passphrase
+from mender_client.system.locks import DaemonLock
 from mender_client.system.trust import Trust
 
 from .assemble import DeviceParts

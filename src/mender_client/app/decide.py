@@ -17,8 +17,9 @@ from datetime import datetime, timedelta
 from mender_client.client.decisions import UpdateDecisions
 from mender_client.errors import Diagnostic, NothingToDecideError, StorageError
 from mender_client.system.clock import SystemClock
-from mender_client.system.files import AS_CLIENT, DaemonLock, make_directory
+from mender_client.system.files import AS_CLIENT, make_directory
 from mender_client.system.journal import JsonJournal
+from mender_client.system.locks import DaemonLock
 
 from .exitcodes import ExitCode
 from .paths import Paths

@@ -13,8 +13,9 @@ from mender_client.core.record import Outcome
 from mender_client.dataclass import replace
 from mender_client.errors import AbortedError, ConfigError, Diagnostic, KeyFileError, MenderError, ScriptError
 from mender_client.system.connection import Timeouts
-from mender_client.system.files import DaemonLock, open_own, storage_errors
+from mender_client.system.files import open_own, storage_errors
 from mender_client.system.keys import Passphrase, no_passphrase
+from mender_client.system.locks import DaemonLock
 from mender_client.system.process import ProgramError
 
 from .assemble import DeviceParts

@@ -12,8 +12,8 @@ from contextlib import closing
 from mender_client.core.client_status import Authorisation, ClientStatus
 from mender_client.core.model import Status
 from mender_client.errors import MenderError
-from mender_client.system.files import DaemonLock, LockFile
 from mender_client.system.keys import Passphrase
+from mender_client.system.locks import DaemonLock, LockFile
 from mender_client.system.snapshot import peek_record, read_client_status
 
 from .assemble import DeviceParts

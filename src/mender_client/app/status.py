@@ -15,7 +15,8 @@ from mender_client.core.record import Record
 from mender_client.core.sub_updater_state import SubUpdaterState
 from mender_client.dataclass import asdict, dataclass
 from mender_client.errors import StorageError
-from mender_client.system.files import DaemonLock, LockFile, read_text
+from mender_client.system.files import read_text
+from mender_client.system.locks import DaemonLock, LockFile
 from mender_client.system.snapshot import damaged_files, peek_record, read_client_status
 
 from .config import Config, examine

@@ -24,9 +24,10 @@ from mender_client.core.model import Deployment
 from mender_client.dataclass import replace
 from mender_client.errors import BusyError, Diagnostic, Interrupted, KeyFileError, MenderError, UsageError
 from mender_client.installers.callback import InstallFunction
-from mender_client.system.files import DaemonLock, make_directory
+from mender_client.system.files import make_directory
 from mender_client.system.journal import JsonJournal
 from mender_client.system.keys import Passphrase, no_passphrase
+from mender_client.system.locks import DaemonLock
 from mender_client.system.secretfile import check_secret
 
 from .callbacks import ProgressCallback, ProgressFunction, StateFunction, ToldJournal

@@ -25,7 +25,8 @@ from mender_client.client.rounds import Rounds
 from mender_client.core.turns import Turns
 from mender_client.errors import UsageError
 from mender_client.installers.callback import InstallFunction
-from mender_client.system.files import DaemonLock, make_directory
+from mender_client.system.files import make_directory
+from mender_client.system.locks import DaemonLock
 from mender_client.system.workers import Workers
 
 from .description import DescribedDevice, DeviceDescription

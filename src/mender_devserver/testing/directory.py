@@ -21,7 +21,7 @@ from pathlib import Path
 
 from mender_client.core.artifact import Compression, PayloadSource, rootfs_image, write_artifact
 from mender_client.errors import DeviceError
-from mender_client.system.files import LockFile
+from mender_client.system.locks import LockFile
 from mender_client.system.process import SystemProcesses
 from mender_devserver import DevServer
 

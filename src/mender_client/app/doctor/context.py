@@ -25,9 +25,9 @@ from mender_client.core.wire.messages import Request
 from mender_client.errors import ConfigError, DeviceError, Diagnostic, MenderError, StorageError
 from mender_client.system.clock import SystemClock
 from mender_client.system.connection import Timeouts
-from mender_client.system.files import DaemonLock
 from mender_client.system.journal import JsonJournal
 from mender_client.system.keys import DeviceKey, Passphrase
+from mender_client.system.locks import DaemonLock
 from mender_client.system.snapshot import peek_record
 from mender_client.system.trust import Trust
 

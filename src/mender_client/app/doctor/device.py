@@ -19,7 +19,8 @@ from mender_client.core.model import Identity
 from mender_client.core.sub_updater_state import SubUpdaterState, remedy_of_absence
 from mender_client.core.update import Update
 from mender_client.errors import MenderError, ScriptError
-from mender_client.system.files import AS_CLIENT, LockFile
+from mender_client.system.files import AS_CLIENT
+from mender_client.system.locks import LockFile
 from mender_client.system.process import ScriptLimits, run_script
 from mender_client.system.snapshot import read_client_status
 

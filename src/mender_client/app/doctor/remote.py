@@ -9,7 +9,7 @@ from contextlib import suppress
 from mender_client.app.config.connect_keys import build_connect, examine_connect
 from mender_client.app.connect_checks import file_problems, missing_package, setting_warnings, shell_problems
 from mender_client.dataclass import replace
-from mender_client.system.files import DaemonLock
+from mender_client.system.locks import DaemonLock
 
 from .context import DiagnosticContext
 from .results import CheckResult, Verdict, fault, ok, reported, skipped, warning

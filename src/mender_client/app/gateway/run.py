@@ -21,7 +21,8 @@ from mender_client.client.rounds import Rounds
 from mender_client.core.turns import Turns
 from mender_client.dataclass import dataclass
 from mender_client.errors import ConfigError, Diagnostic, Interrupted, MenderError
-from mender_client.system.files import DaemonLock, make_directory, remove_stale_files
+from mender_client.system.files import make_directory, remove_stale_files
+from mender_client.system.locks import DaemonLock
 from mender_client.system.workers import Workers
 
 from .fleet import Fleet, gateway_fault

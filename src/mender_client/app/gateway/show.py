@@ -18,8 +18,8 @@ from mender_client.app.status import Status, as_document, look
 from mender_client.core.text import printable
 from mender_client.dataclass import asdict
 from mender_client.errors import Diagnostic, StorageError
-from mender_client.system.files import DaemonLock
 from mender_client.system.keys import Passphrase
+from mender_client.system.locks import DaemonLock
 from mender_client.system.snapshot import peek_record
 
 from .entries import Found, read_entries

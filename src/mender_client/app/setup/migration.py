@@ -14,7 +14,7 @@ from pathlib import Path
 from mender_client.core.lmdb import read_entries
 from mender_client.dataclass import dataclass
 from mender_client.errors import BusyError, DeviceError
-from mender_client.system.files import LockFile
+from mender_client.system.locks import LockFile
 
 from .existing_device import ExistingDevice, content
 

@@ -12,8 +12,9 @@ from mender_client.app.exitcodes import ExitCode
 from mender_client.app.parts import own_program
 from mender_client.app.paths import Paths
 from mender_client.errors import Diagnostic, MenderError
-from mender_client.system.files import DaemonLock, make_directory
+from mender_client.system.files import make_directory
 from mender_client.system.keys import Passphrase
+from mender_client.system.locks import DaemonLock
 
 from .existing_device import (
     CLIENT_UNIT,

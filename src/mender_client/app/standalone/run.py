@@ -21,7 +21,8 @@ from mender_client.dataclass import dataclass
 from mender_client.errors import ConfigError, Diagnostic, Interrupted
 from mender_client.system.capacity import DeviceCapacity
 from mender_client.system.digest import choose_digest
-from mender_client.system.files import DaemonLock, make_directory
+from mender_client.system.files import make_directory
+from mender_client.system.locks import DaemonLock
 
 from . import output
 from .naming import ensure_name, offline_parts
