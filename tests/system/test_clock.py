@@ -11,7 +11,7 @@ from datetime import datetime, timezone
 import pytest
 
 from mender_client.errors import Interrupted
-from mender_client.system.clock import SystemClock
+from mender_client.system.clock import SystemClock, jitter
 from waiting import NEVER_S, PATIENCE_S
 
 
@@ -99,3 +99,10 @@ def test_stop(clock: SystemClock) -> None:
     assert waited(clock, NEVER_S) < PATIENCE_S
     with pytest.raises(Interrupted):
         clock.sleep(NEVER_S)
+
+
+def test_jitter() -> None:
+    """Jitter is spread over the interval from 0 up to, but not including, 1."""
+    numbers = [jitter() for _ in range(1000)]
+    assert 0 <= min(numbers) < 0.1
+    assert 0.9 < max(numbers) < 1

@@ -7,7 +7,6 @@ its module imported, on first use, so that a command loads only what it needs.
 from __future__ import annotations
 
 import os
-import random
 import time
 from collections import ChainMap
 from collections.abc import Callable, Sequence
@@ -16,6 +15,7 @@ from pathlib import Path
 
 from mender_client import TYPE_CHECKING
 from mender_client.core.machine import Flow
+from mender_client.system.clock import jitter
 from mender_client.system.locks import LockFile
 from mender_client.system.trust import Trust
 
@@ -172,7 +172,7 @@ class DeviceParts(ServerParts):
                 payload_types=config.payload_types,
                 capacity=DeviceCapacity(partitions),
             ),
-            random=random.random,
+            random=jitter,
             tracker=self.tracker,
             progressed=self._progressed,
             new_digest=self.new_digest,
@@ -352,7 +352,7 @@ class DeviceParts(ServerParts):
                 longest_wait_seconds=config.retry_poll_seconds,
                 retries=config.retry_poll_count,
             ),
-            random=random.random,
+            random=jitter,
             gates=self.gate_keeper,
             sync=os.sync,
         )
@@ -435,7 +435,7 @@ class DeviceParts(ServerParts):
             outbox=self.outbox,
             engine=self.engine,
             tracker=self.tracker,
-            random=random.random,
+            random=jitter,
             schedule=schedule,
             sub_updater_timeout_seconds=self._config.sub_updater_timeout_seconds,
             sync_scripts=self.sync_scripts if self._has_sync_scripts() else None,

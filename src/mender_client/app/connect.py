@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import os
 import pwd
-import random
 import signal
 from base64 import b64encode
 from collections.abc import Callable, Mapping
@@ -24,6 +23,7 @@ from mender_client.core.wire.deviceconnect import Protocol, build_connect_reques
 from mender_client.core.wire.messages import Reply, Request, refuse
 from mender_client.dataclass import replace
 from mender_client.errors import ConfigError, Diagnostic, MenderError, NetworkError
+from mender_client.system.clock import jitter
 from mender_client.system.exchange import Upgraded
 from mender_client.system.files import make_directory
 from mender_client.system.http import HttpTransport
@@ -86,7 +86,7 @@ def run_connect(config: Config, paths: Paths, passphrase: Passphrase, load: Call
                 sha1(os.fsencode(paths.data.resolve()), usedforsecurity=False).hexdigest()[:12],
                 {name: os.environ[name] for name in _LANGUAGE if name in os.environ},
                 config.retry_poll_seconds,
-                random.random,
+                jitter,
                 notifier.state if notifier is not None else lambda _: None,
             )
             os.chdir("/")

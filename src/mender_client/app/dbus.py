@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import os
-import random
 import signal
 import threading
 from collections.abc import Callable
@@ -16,6 +15,7 @@ from contextlib import closing
 from mender_client import TYPE_CHECKING
 from mender_client.core.model import Token
 from mender_client.errors import ConfigError, Diagnostic, MenderError
+from mender_client.system.clock import jitter
 from mender_client.system.files import make_directory
 from mender_client.system.http import HttpTransport
 from mender_client.system.keys import Passphrase
@@ -65,7 +65,7 @@ def run_dbus(config: Config, paths: Paths, passphrase: Passphrase, load: Callabl
             os.environ.get("DBUS_SYSTEM_BUS_ADDRESS") or _SYSTEM_BUS,
             Server(way.authorise, way.give_up, way.reach, way.has_others),
             config.retry_poll_seconds,
-            random.random,
+            jitter,
             [decisions_interface(paths)],
         )
         os.chdir("/")

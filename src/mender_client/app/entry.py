@@ -12,6 +12,9 @@ def main() -> int:
     if sys.argv[1:] == ["--version"]:
         print(f"mender-python-client {__version__}")
         return 0
+    from .deferred import defer_modules
+
+    defer_modules()
     from .cli import main as run
 
     if sys.argv[0].rpartition("/")[2] == "mender-update":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import sys
 from collections.abc import Callable
 from contextlib import closing
@@ -12,6 +11,7 @@ from mender_client.core.model import Status
 from mender_client.core.record import Outcome
 from mender_client.dataclass import replace
 from mender_client.errors import AbortedError, ConfigError, Diagnostic, KeyFileError, MenderError, ScriptError
+from mender_client.system.clock import jitter
 from mender_client.system.connection import Timeouts
 from mender_client.system.files import open_own, storage_errors
 from mender_client.system.keys import Passphrase, no_passphrase
@@ -160,7 +160,7 @@ def _send(parts: DeviceParts, timeout_seconds: float) -> MenderError | None:
             print(error.diagnostic, file=sys.stderr)  # the deployment's pending reports have been dropped
         except MenderError as error:
             backoff = backoff.after_failure()
-            wait = backoff.delay_seconds(random=random.random())  # noqa: S311 - jitter is no secret
+            wait = backoff.delay_seconds(random=jitter())
             if _is_lasting(error) or parts.clock.monotonic() + wait > end:
                 return error
             parts.clock.sleep(wait)

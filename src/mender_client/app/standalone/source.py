@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -17,6 +16,7 @@ from mender_client.client.stream import NOTHING_STORED, ArtifactStream, Progress
 from mender_client.core.artifact.stream import Readable
 from mender_client.core.model import Link
 from mender_client.core.resume import RemoteObject
+from mender_client.system.clock import jitter
 
 
 def is_address(source: str) -> bool:
@@ -62,7 +62,7 @@ def _download(parts: DeviceParts, config: Config, url: str, progressed: Callable
         limit=0,
         patience_seconds=0.0,
         longest_wait_seconds=config.retry_poll_seconds,
-        random=random.random,
+        random=jitter,
         interrupted=lambda: None,
     )
 
