@@ -40,6 +40,20 @@ def test_report(device: Device, handed: str, outcome: str, monkeypatch: pytest.M
     assert device.lock.exists()
 
 
+@pytest.mark.parametrize("content", ["", "two words\n", "../release-2\n"])
+def test_report_with_a_lock_that_names_no_deployment(device: Device, handed: str, content: str) -> None:
+    """A lock without a valid id is refused with the remedy and kept; once the id is back, the report is sent."""
+    device.lock.write_text(content)
+    done = device.call("report", "--success")
+    remedy = "write the deployment's id back, or remove the file"
+    assert (1, content) == (done.returncode, device.lock.read_text())
+    assert f"cannot report: {device.lock} names no deployment; {remedy} [REP02]" in done.stderr
+    assert ["downloading", "installing"] == device.statuses(handed)
+    device.lock.write_text(f"{handed}\n")
+    assert 0 == device.call("report", "--success").returncode
+    assert ["downloading", "installing", "success"] == device.statuses(handed)
+
+
 def test_one_command_ends_the_deployment_of_a_dead_sub_updater(device: Device, handed: str) -> None:
     """A failure that is reported by hand ends everything: outcome sent, lock removed, no more advice.
 
