@@ -91,7 +91,7 @@ def test_idle_daemon(paths: Paths) -> None:
 def test_download_of_a_dead_daemon(paths: Paths) -> None:
     """After the daemon has died, status shows what was in progress, since when, and when it continues."""
     begun(paths)
-    assert f"being downloaded and verified; continues when the daemon runs, since {utc(SINCE)}" in text(paths)
+    assert f"being downloaded and verified; continues once the daemon is running, since {utc(SINCE)}" in text(paths)
     assert "release-2 (deployment dep-1), downloading" in text(paths)
 
 
@@ -426,7 +426,7 @@ def test_waits_for_approval(paths: Paths) -> None:
     """For a waiting update, status shows the gate, the reason, since when it is closed, and how to continue."""
     lines = waits(paths, ASKING)
     since = "closed since 2026-11-23T10:00:00Z (2 h ago)"
-    assert "activity       waiting before the installation; continues when the daemon runs" in lines
+    assert "activity       waiting before the installation; continues once the daemon is running" in lines
     assert f"gate           before the installation, {since}: nobody has approved it yet" in lines
     assert "continues      with 'mender-python-client approve'" in lines
 

@@ -73,7 +73,7 @@ SERVER_LINES = [
     "status: FAILURE",
     "The log of release-3 on the server",
     "the health check failed (exit 1)",
-    "rolled back: B runs",
+    "rolled back: running from B",
 ]
 DEVICE_LINES = [
     "100 % of",

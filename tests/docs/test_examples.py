@@ -175,7 +175,7 @@ EXAMPLES: dict[str, dict[str, list[By | Not | str]]] = {
     "docs/guide/update-gates.md": {
         "Only at night": [By("tests/docs/test_update_gates.py")],
         "When an operator agrees": [By("tests/docs/test_update_gates.py")] * 2,
-        "Not while the machine runs": [By("tests/docs/test_update_gates.py")] * 2,
+        "Not while the machine is in use": [By("tests/docs/test_update_gates.py")] * 2,
         "Not on battery": [By("tests/docs/test_update_gates.py")],
         "Not over a metered link, and slowly by day": [By("tests/docs/test_update_gates.py")] * 2,
     },

@@ -123,7 +123,7 @@ def test_when_an_operator_agrees(recipe: Callable[[str], Recipe], command: int, 
 
 def test_not_while_the_machine_runs(recipe: Callable[[str], Recipe]) -> None:
     """While the machine is milling the update waits; when it is idle the update is installed."""
-    machine = recipe("Not while the machine runs")
+    machine = recipe("Not while the machine is in use")
     machine.settings(1)
     machine.program("/usr/lib/mender/idle", 0, "/run/machine/state")
     machine.device.write("run/machine/state", "milling\n")
@@ -135,7 +135,7 @@ def test_not_while_the_machine_runs(recipe: Callable[[str], Recipe]) -> None:
 
 def test_a_machine_that_refuses(recipe: Callable[[str], Recipe]) -> None:
     """A machine that was sold gets no update: the deployment fails, with the reason in its log."""
-    machine = recipe("Not while the machine runs")
+    machine = recipe("Not while the machine is in use")
     machine.settings(1)
     machine.program("/usr/lib/mender/idle", 0, "/run/machine/state")
     machine.device.write("run/machine/state", "sold\n")

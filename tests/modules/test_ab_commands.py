@@ -107,7 +107,7 @@ def test_single_variables(caller: Caller) -> None:
 @pytest.mark.parametrize(
     ("words", "image", "why"),
     [
-        (("write", "A"), NEW, "mmcblk0p2: it runs"),
+        (("write", "A"), NEW, "mmcblk0p2: the device is running from it"),
         (("write", "C"), NEW, "cannot understand 'C': specify partition A or B"),
         (("write", "B"), b"", "cannot use the image: it is empty"),
         (("write", "B"), bytes(SIZE + 1), f"the image is larger than its {SIZE} bytes"),

@@ -129,7 +129,7 @@ def test_partition_cannot_be_told(board: Device) -> None:
     assert board.hand_over() == 1
     assert (board.root / "dev/mmcblk0p11").read_bytes() == b"x" * SIZE
     assert board.reports == ["failure"]
-    assert "cannot tell which partition runs" in board.log
+    assert "cannot tell from which partition the device is running" in board.log
 
 
 def test_partition_by_label(board: Device) -> None:

@@ -124,8 +124,8 @@ def test_boot_loader_rolls_back(device: Device) -> None:
     device.boot("--panic")
     device.boot()
     check_failure(device)
-    assert "rolled back: A runs" in device.log
-    assert device.reasons == ["B did not start, or not as far as its check; rolled back: A runs"]
+    assert "rolled back: running from A" in device.log
+    assert device.reasons == ["B did not start, or not as far as its check; rolled back: running from A"]
 
 
 def test_health_check_fails(device: Device) -> None:
@@ -135,7 +135,7 @@ def test_health_check_fails(device: Device) -> None:
     device.settle()
     check_failure(device)
     assert "no gateway" in device.log
-    assert device.reasons == ["the health check failed (exit 3): echo no gateway; exit 3; rolled back: A runs"]
+    assert device.reasons == ["the health check failed (exit 3): echo no gateway; exit 3; rolled back: running from A"]
 
 
 def test_health_check_sees_the_update(device: Device) -> None:
@@ -167,7 +167,7 @@ def test_artifact_info_that_cannot_be_written_rolls_back(device: Device) -> None
     assert reason.startswith(f"cannot write {device.root}/etc/mender/artifact_info, and it does not contain ")
     assert "artifact_name=new-2: " in reason
     assert "s a directory" in reason
-    assert reason.endswith("; rolled back: A runs")
+    assert reason.endswith("; rolled back: running from A")
 
 
 def test_health_check_of_several_lines(device: Device) -> None:
@@ -176,7 +176,7 @@ def test_health_check_of_several_lines(device: Device) -> None:
     device.hand_over()
     device.settle()
     check_failure(device)
-    assert device.reasons == ["the health check failed (exit 1): step=success false; rolled back: A runs"]
+    assert device.reasons == ["the health check failed (exit 1): step=success false; rolled back: running from A"]
 
 
 def test_image_that_carries_its_name(device: Device) -> None:
@@ -265,7 +265,7 @@ def test_new_system_without_a_working_module(device: Device, fault: str) -> None
     device.settle()
     check_failure(device)
     why = f"cannot find {device.root}/{MODULE}: copy support/modules/v3/rootfs-image there"
-    assert device.reasons == [f"{why if fault == 'missing' else 'no Python'}; rolled back: A runs"]
+    assert device.reasons == [f"{why if fault == 'missing' else 'no Python'}; rolled back: running from A"]
 
 
 def test_module_that_is_missing_for_ever(device: Device) -> None:
@@ -421,7 +421,7 @@ def test_report_never_succeeds(device: Device) -> None:
     device.write("fake/report-codes", "0\n")
     device.boot()
     assert device.reports == ["failure"]
-    assert {"B did not start, or not as far as its check; rolled back: A runs"} == set(device.reasons)
+    assert {"B did not start, or not as far as its check; rolled back: running from A"} == set(device.reasons)
     assert device.is_quiet
 
 

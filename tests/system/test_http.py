@@ -295,7 +295,7 @@ def test_connection_refused(make_transport: MakeTransport, closed_port: int) -> 
         caught.value.text,
         caught.value.kind,
     )
-    assert "check the port, and that the server runs" == caught.value.remedy
+    assert "check the port, and that the server is running" == caught.value.remedy
 
 
 @pytest.mark.parametrize("name", ["truncated", "no HTTP"])

@@ -224,7 +224,9 @@ COMMON = (
     ),
     Argument("-d", "--data", metavar="DIR", help="data directory (default: /var/lib/mender)"),
     Argument(
-        "--root", metavar="DIR", help="directory that the client's paths are below; doesn't confine update modules"
+        "--root",
+        metavar="DIR",
+        help="directory that all paths of the client are relative to; doesn't confine update modules",
     ),
     Argument("--devices", metavar="DIR", help="where a gateway's devices are described (default: /etc/mender/devices)"),
     Argument("--device", metavar="NAME", help="a device of the gateway, instead of this machine"),

@@ -214,7 +214,7 @@ def _activity(
         since = update.since if update is not None and update.deployment_id == lock else None
         return f"waiting until update.lock is removed: {state.value}{process}", since
     if update is not None:
-        stopped = "" if is_daemon_running else "; continues when the daemon runs"
+        stopped = "" if is_daemon_running else "; continues once the daemon is running"
         what = EXPLANATIONS[update.state] if update.waiting is None else f"waiting {AHEAD[update.waiting.point]}"
         return what + stopped, update.since if update.waiting is None else update.waiting.since
     if (standalone := record.standalone) is not None:

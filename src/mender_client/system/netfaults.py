@@ -98,7 +98,7 @@ def describe(error: BaseException, clock_problem: ClockProblem = lambda: "") -> 
 def _describe_os(error: OSError) -> Fault:
     reason = error.strerror or type(error).__name__
     if isinstance(error, ConnectionRefusedError):
-        remedy = "check the port, and that the server runs"
+        remedy = "check the port, and that the server is running"
         return Fault("NET06", "the connection was refused", remedy, ErrorKind.REFUSED)
     if isinstance(error, ConnectionResetError | BrokenPipeError):
         remedy = f"check whether this port needs http or https; {_BROKEN_OFF}"

@@ -42,7 +42,9 @@ def configuration(context: DiagnosticContext) -> Iterator[CheckResult]:
     yield from (reported(Verdict.WARNING, one) for one in warnings)
     if not any((findings.problems, findings.warnings, problems, warnings)):
         servers = ", ".join(context.config.server_urls)
-        yield ok(f"{context.paths.config} and {context.paths.fallback_config}: no errors; server {servers}")
+        both = (context.paths.config, context.paths.fallback_config)
+        files = " and ".join(str(one) for one in both if os.path.exists(one))
+        yield ok(f"{files}: no errors; server {servers}")
 
 
 def permissions(context: DiagnosticContext) -> Iterator[CheckResult]:
@@ -70,7 +72,9 @@ def permissions(context: DiagnosticContext) -> Iterator[CheckResult]:
     results += _unsafe_inventory_scripts(context)
     yield from sorted(results, key=lambda one: one.verdict is not Verdict.FAULT)
     if not results:
-        yield ok("no other user can change configuration, keys, certificates and data directory, or read a secret")
+        yield ok(
+            "no other user can change the configuration, keys, certificates or the data directory, or read a secret"
+        )
 
 
 def _unsafe_inventory_scripts(context: DiagnosticContext) -> Iterator[CheckResult]:
@@ -125,7 +129,7 @@ def data_directory(context: DiagnosticContext) -> Iterator[CheckResult]:
             "free some space there",
         )
     else:
-        yield ok(f"{space}, enough for an Artifact of {(free - reserve) // _MIB} MiB")
+        yield ok(f"{space}, enough for an Artifact of up to {(free - reserve) // _MIB} MiB")
 
 
 _WRITE_REMEDIES = {
@@ -227,7 +231,12 @@ def partitions(context: DiagnosticContext) -> Iterator[CheckResult]:
     config = context.config
     named = [("RootfsPartA", config.rootfs_part_a), ("RootfsPartB", config.rootfs_part_b)]
     if not config.rootfs_part_a and not config.rootfs_part_b:
-        yield skipped("RootfsPartA and RootfsPartB are not set: the sub-updater must find the partitions itself")
+        who = (
+            "the sub-updater must determine the partitions itself"
+            if chooses_sub_updater(config, context.paths)
+            else "the update module rootfs-image would need them"
+        )
+        yield skipped(f"RootfsPartA and RootfsPartB are not set: {who}")
         return
     problems = [f"{key} is not set, but the other one is" for key, path in named if not path]
     problems += [f"{key}: {why}" for key, path in named if path and (why := _partition_problem(context, path))]

@@ -93,7 +93,7 @@ def connection(context: DiagnosticContext) -> Iterator[CheckResult]:
             why = getattr(error, "strerror", None) or "no answer in time"
             yield fault(
                 f"{url} can't be reached on port {port}: {why}",
-                "check the port, that the server runs, and firewalls in between",
+                "check the port, that the server is running, and any firewalls in between",
             )
         else:
             yield ok(f"{host} accepts connections on port {port}")
@@ -126,7 +126,7 @@ def certificate(context: DiagnosticContext) -> Iterator[CheckResult]:
     obstacle = context.obstacle
     if isinstance(obstacle, ConfigError):
         if not problems:
-            yield skipped("the server could not be asked; see the other lines")
+            yield skipped("not checked, because the server can't be used; see the other lines")
         return
     for url in context.config.server_urls:
         if not url.startswith("https"):
@@ -184,7 +184,7 @@ def authorisation(context: DiagnosticContext) -> Iterator[CheckResult]:
         remedy = "see the server's log, and check firewalls and proxies in between"
         yield reported(Verdict.FAULT, refusal.diagnostic, remedy)
     else:
-        yield skipped("the server could not be asked; see the other lines")
+        yield skipped("not checked, because the server can't be used; see the other lines")
 
 
 def _not_accepted(context: DiagnosticContext) -> CheckResult:
