@@ -414,13 +414,41 @@ def test_a_proxy_that_works(ward: Ward, monkeypatch: pytest.MonkeyPatch) -> None
     assert {"the server is reached through a proxy"} == {findings[one]["found"] for one in ("DNS", "connection")}
 
 
+def found_by(ward: Ward, check: str) -> list[str]:
+    """What a check of the doctor has found."""
+    return [one["found"] for one in ward.examine()[1] if one["check"] == check]
+
+
+@pytest.mark.parametrize(
+    ("has_sub_updater", "who"),
+    [(True, "the sub-updater must determine the partitions itself"), (False, "the update module rootfs-image would")],
+)
+def test_no_partitions(ward: Ward, has_sub_updater: bool, who: str) -> None:
+    """Without RootfsPartA and RootfsPartB, the doctor names the installer of this device that would need them."""
+    if not has_sub_updater:
+        (ward.root / "usr/share/mender/install").unlink()
+        ward.script("usr/share/mender/modules/v3/single-file", "exit 0")
+    (found,) = found_by(ward, "partitions")
+    assert f"RootfsPartA and RootfsPartB are not set: {who}" in found
+
+
+def test_configuration_files(ward: Ward) -> None:
+    """The doctor names the configuration files that exist, and no others."""
+    main, fallback = ward.root / "etc/mender/mender.conf", ward.data / "mender.conf"
+    (found,) = found_by(ward, "configuration")
+    assert found.startswith(f"{main}: no errors; server ")
+    fallback.write_text("{}")
+    (found,) = found_by(ward, "configuration")
+    assert found.startswith(f"{main} and {fallback}: no errors; server ")
+
+
 def test_two_partitions(ward: Ward) -> None:
     """Two partitions that exist are right."""
     ward.write("a.img", "")
     ward.write("b.img", "")
     ward.configure(RootfsPartA="/a.img", RootfsPartB="/b.img")
     assert {} == ward.faults()
-    assert ["A is /a.img, B is /b.img"] == [one["found"] for one in ward.examine()[1] if one["check"] == "partitions"]
+    assert ["A is /a.img, B is /b.img"] == found_by(ward, "partitions")
 
 
 def test_an_update_in_progress(ward: Ward) -> None:

@@ -91,7 +91,7 @@ def test_refused_reboot(device: Device) -> None:
     assert device.boot_variables["upgrade_available"] == "0"
     device.settle()
     check_failure(device)
-    assert device.reasons == ["cannot go on: refused by anna; A keeps running"]
+    assert device.reasons == ["cannot go on: refused by anna; still running from A"]
 
 
 def test_reboot_while_it_waits(device: Device) -> None:
@@ -195,7 +195,7 @@ def test_wrong_digest(device: Device) -> None:
     check_failure(device)
     assert not (device.root / "fake/reboot").exists()
     assert device.reasons == [
-        f"cannot read the image from {device.root}/dev/artifact: see the lines above; A keeps running"
+        f"cannot read the image from {device.root}/dev/artifact: see the lines above; still running from A"
     ]
 
 
@@ -213,7 +213,7 @@ def test_full_disk(device: Device) -> None:
     device.install_module("ulimit -f 1")
     assert device.hand_over() == 1
     check_failure(device)
-    assert [f"cannot write to {device.root}/dev/part-b: File too large; A keeps running"] == device.reasons
+    assert [f"cannot write to {device.root}/dev/part-b: File too large; still running from A"] == device.reasons
 
 
 def test_equal_blocks(device: Device) -> None:
@@ -230,7 +230,7 @@ def test_empty_image(device: Device) -> None:
     (device.root / "fake/payload").write_bytes(b"")
     assert device.hand_over() == 1
     check_failure(device)
-    assert ["cannot use the image: it is empty; A keeps running"] == device.reasons
+    assert ["cannot use the image: it is empty; still running from A"] == device.reasons
 
 
 def test_module_is_missing(device: Device) -> None:
@@ -357,7 +357,7 @@ def test_reboot_command_fails(device: Device) -> None:
     device.configure("REBOOT_COMMAND='exit 1'")
     assert device.hand_over() == 1
     check_failure(device)
-    assert device.reasons == ["cannot reboot: check REBOOT_COMMAND; A keeps running"]
+    assert device.reasons == ["cannot reboot: check REBOOT_COMMAND; still running from A"]
 
 
 def test_reboot_command_that_boots_and_fails(device: Device) -> None:
@@ -550,7 +550,7 @@ def test_trial_boot_without_the_data_partition_for_ever(device: Device) -> None:
         environment = {"PATH": device.environment["PATH"], "MENDER_ROOT": str(device.root)}
         code = device.run("usr/share/mender/install", "--boot", environment=environment)
     assert code == 75
-    assert "the boot loader does not return to the old system: this one keeps running" in device.log
+    assert "the boot loader does not return to the old system: still running from this one" in device.log
 
 
 def test_boot_beside_a_running_update(device: Device) -> None:
