@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
@@ -16,7 +17,7 @@ from mender_client.core.record import Record
 from mender_client.system.journal import JsonJournal
 from mender_client.system.locks import LockFile
 
-DEPLOYMENT = Deployment("dep-1", "release-2", ("board",), Link("https://storage.example/a"))
+DEPLOYMENT = Deployment(str(uuid4()), "release-2", ("board",), Link("https://storage.example/a"))
 
 
 @pytest.mark.parametrize(

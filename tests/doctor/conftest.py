@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from cryptography.hazmat.primitives import serialization
@@ -17,7 +18,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from mender_client.app.cli import main
 from mender_devserver import DevServer
 
-DEPLOYMENT = "d50eda0d-2cea-4de1-8d42-9cd3e7e86701"
+DEPLOYMENT = str(uuid4())
+"""Different in each process of a test run: a sub-updater is found by this id among all processes of the machine."""
 
 
 class Ward:
