@@ -3,15 +3,24 @@
 ``python -m benchmarks.footprint [--seconds 60]``: the installed client polls a dev server every five seconds, over
 plain HTTP and over TLS, without ``cryptography``. It is compared with a minimal program that sends the same requests: a
 loop around http.client without any checks.
+
+``--baseline DIR`` measures only the CPU time, of this client and of another source tree at the same time. Both poll and
+send their inventory every second, with their memory locked and the processors kept awake: on some virtual machines,
+waking up and reclaimed memory cost more than the client's work. Locking memory needs root, or a high RLIMIT_MEMLOCK.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
+import statistics
 import subprocess
+import sys
 import tempfile
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -35,6 +44,14 @@ while True:
     link.getresponse().read()
     time.sleep(5)
 """
+_LOCKED = """
+import ctypes, sys
+if ctypes.CDLL(None).mlockall(3):  # the present and future memory
+    sys.exit("cannot lock the memory")
+from mender_client.app.entry import main
+sys.exit(main())
+"""
+_AWAKE = "import os; os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))\nwhile True: pass"
 _BARS = "bar: 22.5 MiB, 1 thread, 60 ms, 100 switches, 1600 bytes, 0 connections"
 _OTHERS = """\
 measured of others on the same work (Go 3.4 / C++ 5.1 / archived Python client):
@@ -65,7 +82,7 @@ def measure(argv: list[str], server: DevServer, proxy: CountingProxy, seconds: f
     process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         time.sleep(3 * INTERVAL_SECONDS)
-        polls = sum(request.kind == "next" for request in server.requests)
+        polls = _polls(server)
         before, cpu, count, size = (
             ProcessState.of(process.pid),
             precise_cpu_seconds(process.pid),
@@ -74,7 +91,7 @@ def measure(argv: list[str], server: DevServer, proxy: CountingProxy, seconds: f
         )
         time.sleep(seconds)
         after = ProcessState.of(process.pid)
-        cycles = max(sum(request.kind == "next" for request in server.requests) - polls, 1)
+        cycles = max(_polls(server) - polls, 1)
         return Idle(
             state=after,
             cpu_ms_per_minute=(precise_cpu_seconds(process.pid) - cpu) * 1000 * 60 / seconds,
@@ -124,11 +141,56 @@ def run(binaries: Path, *, tls: bool, seconds: float, with_inventory: bool) -> t
         return ours, peer
 
 
+def compare(programs: list[Path], seconds: float) -> list[float]:
+    """The CPU time of several clients that run at the same time: the median of what a second takes, in milliseconds."""
+    with ExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        commands = [[sys.executable, "-c", _AWAKE]] * (os.cpu_count() or 1)
+        servers: list[DevServer] = []
+        for number, binaries in enumerate(programs):
+            server = stack.enter_context(DevServer(directory=directory / f"server-{number}", tls=True))
+            server.auto_accept = True
+            servers.append(server)
+            root = directory / f"device-{number}"
+            every_second: dict[str, object] = {"UpdatePollIntervalSeconds": 1, "InventoryPollIntervalSeconds": 1}
+            make_device(root, server_url=server.url, certificate=server.certificate, settings=every_second)
+            make_script(root / "usr/share/mender/inventory/mender-inventory-bench", "echo bench=1")
+            commands.append([str(binaries / "python"), "-c", _LOCKED, "--root", str(root), "daemon"])
+        processes = []
+        for command in commands:
+            process = stack.enter_context(subprocess.Popen(command, stderr=subprocess.DEVNULL))
+            stack.callback(process.terminate)
+            processes.append(process)
+        clients = [process.pid for process in processes[-len(programs) :]]
+        time.sleep(10)
+        samples = []
+        for _ in range(int(seconds) + 1):
+            samples.append([precise_cpu_seconds(pid) for pid in clients])
+            time.sleep(1)
+        if not all(_polls(server) > seconds / 2 for server in servers):
+            raise SystemExit("a client doesn't poll every second")
+        return [
+            statistics.median(after - before for before, after in pairwise(of_one)) * 1000
+            for of_one in zip(*samples, strict=True)
+        ]
+
+
+def _polls(server: DevServer) -> int:
+    return sum(request.kind == "next" for request in server.requests)
+
+
 def main() -> None:
     """Print the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--baseline", type=Path, metavar="DIR", help="the source tree of a client to compare with")
     parser.add_argument("--seconds", type=float, default=60.0, help="how long to watch each process")
     options = parser.parse_args()
+    if options.baseline is not None:
+        with lean_environment() as binaries, lean_environment(source=options.baseline) as others:
+            mine, other = compare([binaries, others], options.seconds)
+        ratio = f"ratio {mine / other:.2f} (bar 0.7)"
+        print(f"a poll and an inventory: {mine:.1f} ms of CPU, the baseline {other:.1f} ms; {ratio}")
+        return
     print(f"idle, a poll every {INTERVAL_SECONDS} s ({machine()}); {_BARS}")
     with lean_environment() as binaries:
         for name, tls, with_inventory in (
